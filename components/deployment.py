@@ -1,0 +1,227 @@
+"""Watches an ECS deployment to its end, and gathers why one failed. Talks to AWS, and knows nothing of Pulumi.
+
+A rolling deployment is told by its ID: after a rollback the service is steady again, and looks well to whoever asks
+about the service alone.
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from components.container_definition import log_stream
+from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget
+
+Clock = Callable[[], float]
+
+POLL_INTERVAL = 2.0
+"""Seconds between two looks at the service."""
+
+APPEARANCE_TIMEOUT = 15.0
+"""Seconds within which a deployment that was just asked for must show; after them, ECS has gone back from it."""
+
+ROLLBACK_TIMEOUT = 60.0
+"""Seconds that the report of a failure waits for ECS to have gone back, so as to say what serves now."""
+
+LOG_LINES = 15
+MAX_TASKS_IN_REPORT = 3
+EVENTS_IN_REPORT = 5
+
+State = Literal["running", "completed", "failed"]
+Service = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Which deployment to watch: the one that gave `service` of `cluster` the task definition."""
+
+    cluster: str
+    service: str
+    task_definition: str
+    target_group: str
+    log_group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """boto3 clients of the services that are asked."""
+
+    ecs: Any
+    logs: Any
+    elbv2: Any
+
+
+@dataclass(kw_only=True)
+class DeploymentWatch:
+    """Looks at a deployment, once with each call of `look`, until it has completed or failed.
+
+    Errors of AWS (ClientError, and others of botocore) pass through.
+    """
+
+    clients: Clients
+    target: Target
+    timeout: float
+    clock: Clock = time.monotonic
+    deployment_id: str = ""
+    reason: str = ""
+    progress: str = ""
+    _stopped: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    def look(self) -> State:
+        """Return how the deployment stands now; `progress` then says so in words, and `reason` why it failed."""
+        service = self._service()
+        deployments = service["deployments"]
+        if not self.deployment_id:
+            self.deployment_id = newest_deployment(deployments, self.target.task_definition)
+        elapsed = self.clock() - self._started
+        mine = next((d for d in deployments if d["id"] == self.deployment_id), None)
+        if mine is None and not self.deployment_id and elapsed < APPEARANCE_TIMEOUT:
+            return "running"
+        self._remember_stopped_tasks()
+        if mine is None:
+            self.reason = why_gone(service, self.target.task_definition, was_seen=bool(self.deployment_id))
+            return "failed"
+        state = mine.get("rolloutState", "COMPLETED")
+        self.progress = progress_of(mine)
+        if state == "COMPLETED":
+            return "completed"
+        if state == "FAILED":
+            self.reason = mine.get("rolloutStateReason", "") or "ECS gave the deployment up"
+            return "failed"
+        if elapsed > self.timeout:
+            self.reason = (
+                f"it was not complete after {self.timeout:.0f} s (service.deploymentTimeout); ECS goes on trying"
+            )
+            return "failed"
+        return "running"
+
+    def has_gone_back(self) -> bool:
+        """Whether ECS is done with going back: a completed deployment serves, or there is none to go back to."""
+        primary = _primary(self._service())
+        if primary is None or primary["id"] == self.deployment_id:
+            return True
+        return bool(primary.get("rolloutState", "COMPLETED") == "COMPLETED")
+
+    def report(self) -> FailedDeployment:
+        """Gather what is known of the failure."""
+        self._remember_stopped_tasks()
+        service = self._service()
+        newest = sorted(self._stopped.values(), key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
+        return FailedDeployment(
+            service=service["serviceName"],
+            deployment=self.deployment_id,
+            task_definition=_revision(self.target.task_definition),
+            reason=self.reason,
+            stopped_tasks=[self._stopped_task(task) for task in newest[:MAX_TASKS_IN_REPORT]],
+            stopped_count=len(newest),
+            unhealthy_targets=self._unhealthy_targets(),
+            events=[event["message"] for event in service.get("events", [])[:EVENTS_IN_REPORT]],
+            serving=serving(service),
+        )
+
+    def _service(self) -> Service:
+        answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
+        service: Service = answer["services"][0]
+        return service
+
+    def _remember_stopped_tasks(self) -> None:
+        """ECS forgets stopped tasks, some of them at once where it goes back, so they are kept as they are seen."""
+        ecs, cluster = self.clients.ecs, self.target.cluster
+        arns = ecs.list_tasks(cluster=cluster, serviceName=self.target.service, desiredStatus="STOPPED")["taskArns"]
+        unknown = [arn for arn in arns if arn not in self._stopped][:100]
+        if not unknown:
+            return
+        for task in ecs.describe_tasks(cluster=cluster, tasks=unknown)["tasks"]:
+            if task.get("taskDefinitionArn") == self.target.task_definition and task.get("lastStatus") == "STOPPED":
+                self._stopped[task["taskArn"]] = task
+
+    def _stopped_task(self, task: Mapping[str, Any]) -> StoppedTask:
+        container: Mapping[str, Any] = next(iter(task.get("containers", [])), {})
+        task_id = task["taskArn"].rsplit("/", 1)[-1]
+        return StoppedTask(
+            id=task_id,
+            reason=task.get("stoppedReason", ""),
+            exit_code=container.get("exitCode"),
+            container_reason=container.get("reason", ""),
+            log_lines=self._log_lines(task_id),
+        )
+
+    def _log_lines(self, task_id: str) -> list[str]:
+        try:
+            answer = self.clients.logs.get_log_events(
+                logGroupName=self.target.log_group,
+                logStreamName=log_stream(task_id),
+                limit=LOG_LINES,
+                startFromHead=False,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return []
+            raise
+        return [event["message"].rstrip() for event in answer["events"]][-LOG_LINES:]
+
+    def _unhealthy_targets(self) -> list[UnhealthyTarget]:
+        answer = self.clients.elbv2.describe_target_health(TargetGroupArn=self.target.target_group)
+        return [
+            UnhealthyTarget(
+                id=f"{described['Target']['Id']}:{described['Target'].get('Port', '')}",
+                reason=described["TargetHealth"].get("Reason", ""),
+                description=described["TargetHealth"].get("Description", ""),
+            )
+            for described in answer["TargetHealthDescriptions"]
+            if described["TargetHealth"]["State"] == "unhealthy"
+        ]
+
+
+def newest_deployment(deployments: list[Mapping[str, Any]], task_definition: str) -> str:
+    """Return the ID of the newest deployment of `task_definition`, or "" where there is none."""
+    of_it = [d for d in deployments if d["taskDefinition"] == task_definition]
+    of_it.sort(key=lambda d: (d["status"] == "PRIMARY", str(d.get("createdAt", ""))), reverse=True)
+    return str(of_it[0]["id"]) if of_it else ""
+
+
+def why_gone(service: Service, task_definition: str, *, was_seen: bool) -> str:
+    """Say why a deployment is no longer one of its service's."""
+    primary = _primary(service)
+    if primary is not None and primary["taskDefinition"] == task_definition:
+        return "another deployment of the same task definition has taken its place"
+    now = f"the service is at {_revision(primary['taskDefinition'])}" if primary else "the service has no deployment"
+    if was_seen:
+        return f"ECS has gone back from it; {now}"
+    return (
+        f"an earlier deployment of {_revision(task_definition)} failed, and ECS went back from it; {now}. Where the "
+        "cause has been mended outside of this program, `pulumi up --refresh` deploys it again"
+    )
+
+
+def progress_of(deployment: Mapping[str, Any]) -> str:
+    failed = deployment.get("failedTasks", 0)
+    return (
+        f"{deployment.get('runningCount', 0)} of {deployment.get('desiredCount', 0)} tasks run"
+        + (f", {deployment['pendingCount']} start" if deployment.get("pendingCount") else "")
+        + (f", {failed} failed" if failed else "")
+    )
+
+
+def serving(service: Service) -> str:
+    """Say what answers requests now."""
+    running = [d for d in service["deployments"] if d.get("runningCount", 0) > 0]
+    if not running:
+        return "nothing: no task of the service runs"
+    return ", ".join(f"{d['runningCount']} task(s) of {_revision(d['taskDefinition'])}" for d in running)
+
+
+def _primary(service: Service) -> Mapping[str, Any] | None:
+    return next((d for d in service["deployments"] if d["status"] == "PRIMARY"), None)
+
+
+def _revision(task_definition: str) -> str:
+    """Return the family and revision of a task definition's ARN."""
+    return task_definition.rsplit("/", 1)[-1]

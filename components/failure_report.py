@@ -1,0 +1,106 @@
+"""The report of a deployment that failed: pure text, for a person who has to act on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+KILLED = 137
+"""Exit code of a process that SIGKILL ended: 128 and the signal's number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppedTask:
+    """A task that ended: ECS's reason, and its container's exit code, reason and last log lines."""
+
+    id: str
+    reason: str
+    exit_code: int | None = None
+    container_reason: str = ""
+    log_lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnhealthyTarget:
+    """A target that the load balancer finds unwell, and its reason."""
+
+    id: str
+    reason: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedDeployment:
+    """What is known of a deployment that failed."""
+
+    service: str
+    deployment: str
+    task_definition: str
+    reason: str
+    serving: str
+    stopped_tasks: Sequence[StoppedTask] = field(default_factory=list)
+    stopped_count: int = 0
+    unhealthy_targets: Sequence[UnhealthyTarget] = field(default_factory=list)
+    events: Sequence[str] = field(default_factory=list)
+
+
+def render(failed: FailedDeployment) -> str:
+    """Return the report: the deployment and ECS's reason, how its tasks ended, what serves now, what to do."""
+    lines = [
+        f"The deployment of {failed.task_definition} failed.",
+        f"  Deployment: {failed.deployment or 'unknown'} of service {failed.service}",
+        f"  Reason: {failed.reason}",
+    ]
+    for task in failed.stopped_tasks:
+        lines += _task_lines(task)
+    if failed.stopped_count > len(failed.stopped_tasks):
+        lines.append(f"  {failed.stopped_count - len(failed.stopped_tasks)} more task(s) stopped before these.")
+    lines += [f"  Target {t.id} is unhealthy: {t.reason} {t.description}".rstrip() for t in failed.unhealthy_targets]
+    if failed.events:
+        lines += ["  What ECS says, newest first:", *(f"    {event}" for event in failed.events)]
+    lines.append(f"  Serving now: {failed.serving}")
+    lines.append(f"  What to do: {_advice(failed)}")
+    return "\n".join(lines)
+
+
+def _task_lines(task: StoppedTask) -> list[str]:
+    lines = [f"  Task {task.id} stopped: {task.reason or 'ECS gives no reason'}"]
+    if task.exit_code is not None or task.container_reason:
+        ending = [] if task.exit_code is None else [f"exit code {task.exit_code}"]
+        lines.append("    Container: " + ", ".join(ending + [task.container_reason] * bool(task.container_reason)))
+    if task.log_lines:
+        lines += ["    Its last log lines:", *(f"      {line}" for line in task.log_lines)]
+    elif task.exit_code is not None:
+        lines.append("    It logged nothing.")
+    return lines
+
+
+def _advice(failed: FailedDeployment) -> str:
+    """Return what to do, by the most telling of the signs."""
+    ends = " ".join(f"{task.reason} {task.container_reason}" for task in failed.stopped_tasks)
+    signs = f"{ends} {failed.reason} {' '.join(failed.events)}"
+    exit_codes = {task.exit_code for task in failed.stopped_tasks} - {None}
+    for sign, advice in _ADVICE.items():
+        if sign in signs:
+            return advice
+    if KILLED in exit_codes:
+        return "the container was killed: by itself, or for memory (container.memory)"
+    if exit_codes:
+        return "the container ended by itself; its last log lines above say why"
+    return "look at the events above, and at the service in the ECS console"
+
+
+_ADVICE = {
+    "OutOfMemory": "the container needed more memory than container.memory allows; raise it, or have it use less",
+    "CannotPull": "the image can't be pulled; the reason above says whether it is missing, or may not be read",
+    "ResourceInitializationError": "something that the task needs to start can't be had, most often a secret; "
+    "the reason above names it",
+    "ELB health checks": "the container runs, but doesn't answer health.path with a code of health.matcher within "
+    "health.timeout; where it only starts slowly, raise health.gracePeriod",
+    "is unhealthy in": "the container runs, but doesn't answer health.path with a code of health.matcher within "
+    "health.timeout; where it only starts slowly, raise health.gracePeriod",
+    "unable to place a task": "no instance has room for the task; the event above says of what, and capacity.max how "
+    "many instances there may be",
+}
+"""What to do, by a part of what ECS says; of several, the first counts.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+"""

@@ -1,0 +1,105 @@
+"""The image that runs: built and pushed here, or found by its tag."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_docker as docker
+from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
+
+from components.lookups import LookUp
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildArgs:
+    """What to build; paths are relative to the program's folder."""
+
+    context: str
+    platform: str
+    dockerfile: str | None = None
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRepository:
+    """An ECR repository that exists."""
+
+    url: str
+    arn: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundImage:
+    """An image that is in ECR, by its digest."""
+
+    repository: FoundRepository
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageArgs:
+    """Either `build`, to make the image and push it under `tag`, or the `digest` of one that is there."""
+
+    tag: str
+    repository_url: Input[str]
+    build: BuildArgs | None = None
+    digest: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.build is None) == (self.digest is None):
+            raise ValueError("give either build, or digest")
+
+
+class Image(pulumi.ComponentResource):
+    """The image that runs, always by its digest.
+
+    Makes: with `build`, an image that Docker builds here and pushes; otherwise nothing. Costs: nothing by the hour.
+    Depends on: the repository.
+    """
+
+    reference: Output[str]
+
+    def __init__(self, name: str, args: ImageArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("booklink:backend:Image", name, None, opts)
+        if args.build:
+            self.reference = self._built(name, args.build, tag=args.tag, repository_url=args.repository_url)
+        else:
+            self.reference = Output.format("{0}@{1}", args.repository_url, args.digest)
+        self.register_outputs({"reference": self.reference})
+
+    def _built(self, name: str, build: BuildArgs, *, tag: str, repository_url: Input[str]) -> Output[str]:
+        access = aws.ecr.get_authorization_token_output(opts=InvokeOutputOptions(parent=self))
+        image = docker.Image(
+            f"{name}-image",
+            image_name=Output.format("{0}:{1}", repository_url, tag),
+            build={
+                "context": build.context,
+                "platform": build.platform,
+                "args": dict(build.args),
+                **({"dockerfile": build.dockerfile} if build.dockerfile else {}),
+                **({"target": build.target} if build.target else {}),
+            },
+            registry={
+                "server": access.proxy_endpoint,
+                "username": access.user_name,
+                "password": Output.secret(access.password),
+            },
+            opts=ResourceOptions(parent=self),
+        )
+        return image.repo_digest
+
+
+def find_image(provider: aws.Provider, *, repository: str, tag: str, owner: str) -> LookUp[FoundImage]:
+    """Look for the image `tag` in ECR; `owner` is the environment that pushes images."""
+    opts = InvokeOutputOptions(provider=provider)
+    place = aws.ecr.get_repository_output(name=repository, opts=opts)
+    image = aws.ecr.get_image_output(repository_name=repository, image_tag=tag, opts=opts)
+    return LookUp(
+        Output.all(place.repository_url, place.arn, image.image_digest).apply(
+            lambda found: FoundImage(repository=FoundRepository(url=found[0], arn=found[1]), digest=found[2])
+        ),
+        missing=f"tag: there is no image {tag} in the ECR repository {repository}; "
+        f"`pulumi up --stack {owner}` makes the repository and its images, and a release gives one the label {tag}",
+    )

@@ -1,0 +1,143 @@
+"""Reads the settings that Pulumi hands to the program, and words what is wrong with them."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from settings.model import NOT_YET, InlineSecretError, Settings, group_of
+
+_REGION = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d$")
+
+_ABSENT: tuple[object, ...] = ("", {}, [])
+"""What Pulumi.yaml gives an optional setting for its default, since Pulumi demands those that it gives none."""
+
+
+class WrongSettings(pulumi.RunError):
+    """What is wrong with a stack's settings, all of it; Pulumi shows the text and no traceback."""
+
+
+def load(project: str, stack: str) -> Settings:
+    """Return the settings of `stack`, from Pulumi's configuration in the namespace of `project`.
+
+    Raises WrongSettings, which names every wrong one.
+    """
+    given: dict[str, object] = {}
+    secret = []
+    for key, text in CONFIG.get().items():
+        namespace, _, name = key.partition(":")
+        if namespace != project:
+            continue
+        given[name] = _decoded(text)
+        if pulumi.runtime.is_config_secret(key):
+            secret.append(name)
+    return parse(given, stack=stack, secret=secret)
+
+
+def where(stack: str) -> tuple[str, str | None]:
+    """Return the region (`aws:region`), and the profile of AWS's own files (`aws:profile`) if one is named.
+
+    Raises WrongSettings where there is no region.
+    """
+    config = pulumi.Config("aws")
+    region = config.get("region") or ""
+    if not _REGION.match(region):
+        problem = "is missing" if not region else f"{json.dumps(region)} is not allowed"
+        raise WrongSettings(
+            _report(stack, [f'aws:region: {problem}; allowed is a region of AWS, such as "eu-central-1"'])
+        )
+    return region, config.get("profile")
+
+
+def parse(given: Mapping[str, object], *, stack: str, secret: list[str] | None = None) -> Settings:
+    """Return the settings that `given` holds under their names in a stack file; `secret` names the encrypted ones.
+
+    Raises WrongSettings, which names every wrong one.
+    """
+    problems = [
+        f"{name}: is encrypted, but would stand in clear text in AWS; put the secret into Secrets Manager "
+        "and name it under container.secrets"
+        for name in secret or []
+    ]
+    problems += [
+        f"{name}: not yet: {NOT_YET[name]}, in a later version; leave it out"
+        for name in given
+        if name in NOT_YET and given[name] not in _ABSENT
+    ]
+    asked = {name: value for name, value in given.items() if value not in _ABSENT and name not in NOT_YET}
+    try:
+        settings = Settings.model_validate(asked)
+    except ValidationError as error:
+        for detail in error.errors():
+            problems += _problems(detail, hidden=secret or [])
+    if problems:
+        raise WrongSettings(_report(stack, problems))
+    return settings
+
+
+def _decoded(text: str) -> object:
+    """Pulumi hands objects and lists to the program as JSON, and everything else as text."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _report(stack: str, problems: list[str]) -> str:
+    count = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+    return "\n".join(
+        [f"{count} wrong in Pulumi.{stack}.yaml; nothing was changed:", *(f"  {line}" for line in problems)]
+    )
+
+
+def _problems(detail: ErrorDetails, *, hidden: list[str]) -> list[str]:
+    location = [part for part in detail["loc"] if part != "[key]"]
+    name = ".".join(str(part) for part in location)
+    field = _field(location)
+    if detail["type"] == "missing":
+        return [f"{name}: is missing; allowed is {_allowance(field)}"]
+    if detail["type"] == "extra_forbidden":
+        return [f"{name}: is no setting; {_alternatives(location)}"]
+    error = detail.get("ctx", {}).get("error")
+    message = str(error) if isinstance(error, ValueError) else ""
+    if message and isinstance(detail["input"], dict) and ": " in message:
+        return message.split("\n")
+    is_hidden = isinstance(error, InlineSecretError) or (location and location[0] in hidden)
+    value = "(not shown)" if is_hidden else json.dumps(detail["input"], default=str)
+    why = f": {message}" if message else ""
+    return [f"{name}: {value} is not allowed{why}; allowed is {_allowance(field)}"]
+
+
+def _allowance(field: FieldInfo | None) -> str:
+    extra: Any = (field and field.json_schema_extra) or {}
+    return f"{extra['allowed']}, such as {json.dumps(extra['example'])}"
+
+
+def _field(location: list[int | str]) -> FieldInfo | None:
+    """Return the definition of the setting at `location`, or of the nearest one around it."""
+    group: type[BaseModel] | None = Settings
+    found = None
+    for part in location:
+        fields = {field.alias: field for field in group.model_fields.values()} if group else {}
+        if part not in fields:
+            break
+        found = fields[str(part)]
+        group = group_of(found)
+    return found
+
+
+def _alternatives(location: list[int | str]) -> str:
+    around = _field(location[:-1])
+    group = group_of(around) if around else Settings
+    names = [field.alias or "" for field in (group or Settings).model_fields.values()]
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
