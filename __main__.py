@@ -139,5 +139,9 @@ pulumi.export(
         log_group=service.log_group_name,
         auto_scaling_group=capacity.auto_scaling_group_name,
         task_definition=service.task_definition_arn,
-    ).apply(lambda names: runbook(stack=stack, region=region, secrets=sorted(existing.secrets), **names)),
+    ).apply(
+        lambda names: runbook(
+            stack=stack, region=region, secrets=sorted(existing.secrets), builds=found is None, **names
+        )
+    ),
 )

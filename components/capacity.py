@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from components.instances import RESERVED_MEMORY, Architecture
-from components.lookups import LookUp
+from components.lookups import LookUp, ask
 from components.network import ANYWHERE, ANYWHERE_IPV6
 from components.policies import instance_policy, trust
 
@@ -231,20 +231,19 @@ def ami_parameter(release: str, architecture: Architecture) -> str:
 
 def find_ami(provider: aws.Provider, *, release: str, architecture: Architecture) -> LookUp[str]:
     """Look for the ID of an ECS-optimized AMI: `recommended`, a release's name, or an ID that is returned as it is."""
-    opts = InvokeOutputOptions(provider=provider)
+
+    async def by_parameter() -> str:
+        name = ami_parameter(release, architecture)
+        return (await ask(provider, "aws:ssm/getParameter:getParameter", aws.ssm.GetParameterResult, name=name)).value
+
+    async def by_id() -> str:
+        filters = [{"name": "image-id", "values": [release]}, {"name": "architecture", "values": [architecture]}]
+        return (await ask(provider, "aws:ec2/getAmi:getAmi", aws.ec2.GetAmiResult, filters=filters)).id
+
     if release.startswith("ami-"):
-        image = aws.ec2.get_ami_output(
-            filters=[
-                {"name": "image-id", "values": [release]},
-                {"name": "architecture", "values": [architecture]},
-            ],
-            opts=opts,
-        )
-        return LookUp(image.id, missing=f"capacity.ami: there is no AMI {release} for {architecture} in this region")
-    parameter = aws.ssm.get_parameter_output(name=ami_parameter(release, architecture), opts=opts)
+        return LookUp(by_id(), missing=f"capacity.ami: there is no AMI {release} for {architecture} in this region")
     return LookUp(
-        # An AMI's ID is public, though the provider takes every parameter's value for a secret.
-        Output.unsecret(parameter.value),
+        by_parameter(),
         missing=f"capacity.ami: there is no release {release} of the ECS-optimized AMI for {architecture}; `aws ssm "
         "get-parameters-by-path --path /aws/service/ecs/optimized-ami/amazon-linux-2023 --recursive` lists them",
     )

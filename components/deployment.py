@@ -27,7 +27,7 @@ ROLLBACK_TIMEOUT = 60.0
 """Seconds that the report of a failure waits for ECS to have gone back, so as to say what serves now."""
 
 LOG_LINES = 15
-MAX_TASKS_IN_REPORT = 3
+MAX_TASKS_IN_REPORT = 5
 EVENTS_IN_REPORT = 5
 
 State = Literal["running", "completed", "failed"]

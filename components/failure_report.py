@@ -49,8 +49,8 @@ def render(failed: FailedDeployment) -> str:
         f"  Deployment: {failed.deployment or 'unknown'} of service {failed.service}",
         f"  Reason: {failed.reason}",
     ]
-    for task in failed.stopped_tasks:
-        lines += _task_lines(task)
+    for alike in _alike(failed.stopped_tasks):
+        lines += _ending(alike)
     if failed.stopped_count > len(failed.stopped_tasks):
         lines.append(f"  {failed.stopped_count - len(failed.stopped_tasks)} more task(s) stopped before these.")
     lines += [f"  Target {t.id} is unhealthy: {t.reason} {t.description}".rstrip() for t in failed.unhealthy_targets]
@@ -61,8 +61,18 @@ def render(failed: FailedDeployment) -> str:
     return "\n".join(lines)
 
 
-def _task_lines(task: StoppedTask) -> list[str]:
-    lines = [f"  Task {task.id} stopped: {task.reason or 'ECS gives no reason'}"]
+def _alike(tasks: Sequence[StoppedTask]) -> list[list[StoppedTask]]:
+    """Return the tasks in groups that ended alike, newest first: one cause is to be read once."""
+    groups: dict[tuple[object, ...], list[StoppedTask]] = {}
+    for task in tasks:
+        groups.setdefault((task.reason, task.exit_code, task.container_reason, *task.log_lines), []).append(task)
+    return list(groups.values())
+
+
+def _ending(alike: list[StoppedTask]) -> list[str]:
+    task, *others = alike
+    also = f", and {len(others)} more like it" if others else ""
+    lines = [f"  Task {task.id} stopped{also}: {task.reason or 'ECS gives no reason'}"]
     if task.exit_code is not None or task.container_reason:
         ending = [] if task.exit_code is None else [f"exit code {task.exit_code}"]
         lines.append("    Container: " + ", ".join(ending + [task.container_reason] * bool(task.container_reason)))

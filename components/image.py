@@ -1,5 +1,6 @@
 """The image that runs: built and pushed here, or found by its tag."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ import pulumi_aws as aws
 import pulumi_docker as docker
 from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
 
-from components.lookups import LookUp
+from components.lookups import LookUp, ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +94,18 @@ class Image(pulumi.ComponentResource):
 
 def find_image(provider: aws.Provider, *, repository: str, tag: str, owner: str) -> LookUp[FoundImage]:
     """Look for the image `tag` in ECR; `owner` is the environment that pushes images."""
-    opts = InvokeOutputOptions(provider=provider)
-    place = aws.ecr.get_repository_output(name=repository, opts=opts)
-    image = aws.ecr.get_image_output(repository_name=repository, image_tag=tag, opts=opts)
+
+    async def image() -> FoundImage:
+        place, found = await asyncio.gather(
+            ask(provider, "aws:ecr/getRepository:getRepository", aws.ecr.GetRepositoryResult, name=repository),
+            ask(provider, "aws:ecr/getImage:getImage", aws.ecr.GetImageResult, repositoryName=repository, imageTag=tag),
+        )
+        return FoundImage(
+            repository=FoundRepository(url=place.repository_url, arn=place.arn), digest=found.image_digest
+        )
+
     return LookUp(
-        Output.all(place.repository_url, place.arn, image.image_digest).apply(
-            lambda found: FoundImage(repository=FoundRepository(url=found[0], arn=found[1]), digest=found[2])
-        ),
+        image(),
         missing=f"tag: there is no image {tag} in the ECR repository {repository}; "
         f"`pulumi up --stack {owner}` makes the repository and its images, and a release gives one the label {tag}",
     )

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
-from components.lookups import LookUp
+from components.lookups import LookUp, ask
 from components.names import load_balancer_name
 from components.network import ANYWHERE, ANYWHERE_IPV6
 
@@ -154,9 +154,15 @@ class LoadBalancer(pulumi.ComponentResource):
 
 def find_zone(provider: aws.Provider, *, zone: str) -> LookUp[str]:
     """Look for the ID of the public hosted zone `zone`."""
-    found = aws.route53.get_zone_output(name=zone, private_zone=False, opts=InvokeOutputOptions(provider=provider))
+
+    async def zone_id() -> str:
+        found = await ask(
+            provider, "aws:route53/getZone:getZone", aws.route53.GetZoneResult, name=zone, privateZone=False
+        )
+        return found.zone_id
+
     return LookUp(
-        found.zone_id,
+        zone_id(),
         missing=f"zone: there is no public hosted zone {zone} in this account; `aws route53 create-hosted-zone "
         f"--name {zone} --caller-reference 1` makes one, whose name servers the domain's registrar must be told",
     )

@@ -5,13 +5,17 @@ is missing, one error names everything that is, and nothing has been created.
 """
 
 import asyncio
-from collections.abc import Iterable
+import re
+from collections.abc import Awaitable, Iterable
 from typing import Any, Generic, TypeVar
 
 import pulumi
+import pulumi_aws as aws
 from pulumi.runtime.sync_await import _sync_await  # what pulumi's own blocking look-ups wait with
 
 T = TypeVar("T")
+
+_WRAPPING = re.compile(r"^(\* )?(invoke of \S+ failed: )?(invocation of \S+ returned an error: )?(\[\] )?")
 
 
 class Missing(pulumi.RunError):
@@ -19,9 +23,9 @@ class Missing(pulumi.RunError):
 
 
 class LookUp(Generic[T]):
-    """Something to find, on its way; `missing` says what is wrong, and what to do, where it isn't there."""
+    """Something to find; `missing` says what is wrong, and what to do, where it isn't there or the answer is None."""
 
-    def __init__(self, answer: pulumi.Output[T] | pulumi.Output[T | None], *, missing: str) -> None:
+    def __init__(self, answer: Awaitable[T | None], *, missing: str) -> None:
         self._answer = answer
         self._missing = missing
         self._found: list[T] = []
@@ -34,7 +38,7 @@ class LookUp(Generic[T]):
     async def problem(self) -> str | None:
         """Wait for the answer; return what is wrong in one line, or None."""
         try:
-            value = await self._answer.future()
+            value = await self._answer
         except Exception as error:  # noqa: BLE001 the engine has no narrower class for a failed look-up
             return f"{self._missing} (AWS: {_reason(error)})"
         if value is None:
@@ -54,7 +58,18 @@ def find_all(lookups: Iterable[LookUp[Any]]) -> None:
         raise Missing("\n".join(["What must exist was not found; nothing was changed:", *(f"  {m}" for m in missing)]))
 
 
+async def ask(provider: aws.Provider, function: str, answer: type[T], **arguments: object) -> T:
+    """Ask a function of the provider, such as `aws:route53/getZone:getZone`, with arguments spelled as in its schema.
+
+    The functions of pulumi_aws would do, but where one fails in its Output form, Pulumi ends with its traceback instead
+    of our error, and in its blocking form one look-up waits for another.
+    """
+    options = pulumi.InvokeOptions(provider=provider)
+    found: T = await pulumi.runtime.invoke_async(function, arguments, options, answer)
+    return found
+
+
 def _reason(error: Exception) -> str:
     """Return the provider's own words, without the engine's wrapping around them."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("* ") if lines else type(error).__name__
+    return _WRAPPING.sub("", lines[-1]).rstrip(":") if lines else type(error).__name__

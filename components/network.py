@@ -1,13 +1,14 @@
 """The network: public subnets in two zones and no NAT gateway, or one that exists."""
 
+import asyncio
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from components.cidrs import ipv6_subnet_cidr, subnet_cidrs
-from components.lookups import LookUp
+from components.lookups import LookUp, ask
 
 ANYWHERE = "0.0.0.0/0"
 ANYWHERE_IPV6 = "::/0"
@@ -120,33 +121,36 @@ class Network(pulumi.ComponentResource):
 
 def find_zones(provider: aws.Provider, *, count: int, cidr: str) -> LookUp[NetworkArgs]:
     """Look for `count` zones for a network of its own: those open to every account, in the order of their names."""
-    opts = InvokeOutputOptions(provider=provider)
-    zones = aws.get_availability_zones_output(
-        state="available", filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}], opts=opts
-    )
 
-    def network(names: list[str]) -> NetworkArgs | None:
-        return NetworkArgs(cidr=cidr, zones=tuple(sorted(names)[:count])) if len(names) >= count else None
+    async def network() -> NetworkArgs | None:
+        found = await ask(
+            provider,
+            "aws:index/getAvailabilityZones:getAvailabilityZones",
+            aws.GetAvailabilityZonesResult,
+            state="available",
+            filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
+        )
+        zones = sorted(found.names)[:count]
+        return NetworkArgs(cidr=cidr, zones=tuple(zones)) if len(zones) == count else None
 
-    return LookUp(
-        zones.names.apply(network),
-        missing=f"aws:region: the region must have {count} availability zones",
-    )
+    return LookUp(network(), missing=f"aws:region: the region must have {count} availability zones")
 
 
 def find_network(provider: aws.Provider, *, vpc_id: str, subnet_ids: list[str]) -> LookUp[NetworkArgs]:
     """Look for a VPC's subnets, which must be in two zones or more."""
-    opts = InvokeOutputOptions(provider=provider)
-    subnets = [aws.ec2.get_subnet_output(id=id_, vpc_id=vpc_id, opts=opts) for id_ in subnet_ids]
 
-    def network(found: list[aws.ec2.GetSubnetResult]) -> NetworkArgs | None:
-        if len({subnet.availability_zone for subnet in found}) < FEWEST_ZONES:
+    async def network() -> NetworkArgs | None:
+        function, answer = "aws:ec2/getSubnet:getSubnet", aws.ec2.GetSubnetResult
+        subnets = await asyncio.gather(
+            *(ask(provider, function, answer, id=subnet_id, vpcId=vpc_id) for subnet_id in subnet_ids)
+        )
+        if len({subnet.availability_zone for subnet in subnets}) < FEWEST_ZONES:
             return None
-        has_ipv6 = all(subnet.ipv6_cidr_block for subnet in found)
+        has_ipv6 = all(subnet.ipv6_cidr_block for subnet in subnets)
         return NetworkArgs(existing=ExistingNetwork(vpc_id=vpc_id, subnet_ids=subnet_ids, has_ipv6=has_ipv6))
 
     return LookUp(
-        Output.all(*subnets).apply(network),
+        network(),
         missing=f"network.subnetIds: {', '.join(subnet_ids)} must be subnets of {vpc_id}, in two zones or more; "
         f"`aws ec2 describe-subnets --filters Name=vpc-id,Values={vpc_id}` lists them",
     )

@@ -41,7 +41,8 @@ class Rollout(pulumi.ComponentResource):
         super().__init__("booklink:backend:Rollout", name, None, opts)
         self._args = args
         if not pulumi.runtime.is_dry_run():
-            Output.all(
+            # Nothing takes this output: what hung on it would be lost where the deployment fails.
+            self._completed: Output[bool] = Output.all(
                 cluster=args.cluster_name,
                 service=args.service_name,
                 task_definition=args.task_definition_arn,

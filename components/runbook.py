@@ -11,8 +11,12 @@ def runbook(
     auto_scaling_group: str,
     task_definition: str,
     secrets: list[str],
+    builds: bool,
 ) -> dict[str, str]:
-    """Return commands by what they are for. They need the AWS command, and its Session Manager plugin for a shell."""
+    """Return commands by what they are for. They need the AWS command, and its Session Manager plugin for a shell.
+
+    A stack that `builds` its image has no released one to go back to by its tag.
+    """
     aws = f"aws --region {region}"
     family, _, revision = task_definition.rsplit("/", 1)[-1].rpartition(":")
     instance = (
@@ -31,8 +35,9 @@ def runbook(
         "shellInContainer": f"{aws} ssm start-session --target {instance} "
         f'--document-name AWS-StartInteractiveCommand --parameters \'{{"command":["{in_container}"]}}\'',
         "redeploy": f"{aws} ecs update-service --cluster {cluster} --service {service} --force-new-deployment",
-        "rollBack": f"pulumi up --stack {stack} --config tag=PREVIOUS",
     }
+    if not builds:
+        commands["rollBack"] = f"pulumi up --stack {stack} --config tag=vPREVIOUS"
     if int(revision) > 1:
         commands["rollBackAtOnce"] = (
             f"{aws} ecs update-service --cluster {cluster} --service {service} --task-definition "

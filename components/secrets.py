@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pulumi_aws as aws
-from pulumi import InvokeOutputOptions
 
-from components.lookups import LookUp
+from components.lookups import LookUp, ask
 from components.secret_references import SecretReference
 
 
@@ -27,11 +26,14 @@ def find_secrets(
 
 
 def _find_secret(provider: aws.Provider, name: str, *, region: str) -> LookUp[Secret]:
-    opts = InvokeOutputOptions(provider=provider)
-    is_arn = name.startswith("arn:")
-    found = aws.secretsmanager.get_secret_output(arn=name if is_arn else None, name=None if is_arn else name, opts=opts)
+    by = {"arn": name} if name.startswith("arn:") else {"name": name}
+
+    async def secret() -> Secret:
+        found = await ask(provider, "aws:secretsmanager/getSecret:getSecret", aws.secretsmanager.GetSecretResult, **by)
+        return Secret(arn=found.arn, key_arn=key_arn(found.kms_key_id, secret_arn=found.arn))
+
     return LookUp(
-        found.apply(lambda secret: Secret(arn=secret.arn, key_arn=key_arn(secret.kms_key_id, secret_arn=secret.arn))),
+        secret(),
         missing=f"container: there is no secret {name} in Secrets Manager in {region}; `aws secretsmanager "
         f"create-secret --region {region} --name {name} --secret-string file://secret.json` makes one",
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
 from components.container_definition import (
     CONTAINER_NAME,
@@ -16,7 +16,7 @@ from components.container_definition import (
 )
 from components.fit import DeploymentBounds
 from components.instances import Architecture
-from components.lookups import LookUp
+from components.lookups import LookUp, ask
 from components.policies import execution_policy, task_policy, task_trust
 
 SCALE_OUT_COOLDOWN = 60
@@ -262,12 +262,12 @@ class Service(pulumi.ComponentResource):
 
 def find_account(provider: aws.Provider, *, region: str) -> LookUp[Account]:
     """Look for the account that the credentials are of."""
-    identity = aws.get_caller_identity_output(opts=InvokeOutputOptions(provider=provider))
 
-    def account(found: aws.GetCallerIdentityResult) -> Account:
+    async def account() -> Account:
+        found = await ask(provider, "aws:index/getCallerIdentity:getCallerIdentity", aws.GetCallerIdentityResult)
         return Account(partition=found.arn.split(":")[1], region=region, id=found.account_id)
 
     return LookUp(
-        identity.apply(account),
+        account(),
         missing=f"AWS credentials: AWS doesn't say whose they are in {region}; `aws sts get-caller-identity` must work",
     )

@@ -1,0 +1,57 @@
+# What people and CI run. `make` alone lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STACK ?= pre
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	PIP_CACHE_DIR=$${PIP_CACHE_DIR:-$(CURDIR)/.cache/pip} $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/.installed ## Python's environment in .venv
+
+rehearse: setup ## the main job with no AWS account: both environments on an emulated one; KEEP=1 leaves it running
+	$(RUN) -m rehearsal $(if $(KEEP),--keep)
+
+test: lint unit engine ## all tests
+
+unit: setup ## the mocked tests alone, in seconds
+	$(RUN) -m pytest tests/unit --numprocesses 2
+
+engine: setup ## the tests that need Docker: the emulated account, and the real engine on it
+	$(RUN) -m pytest tests/account tests/engine
+
+lint: setup ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: setup ## write the code as ruff formats it
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+base: setup ## booklink-base:local, a base image for the sample from this machine's packages
+	$(RUN) -m rehearsal.base
+
+release: setup ## the image that pre runs becomes VERSION=v1.2.3
+	$(RUN) -m commands.release "$(VERSION)" --stack "$(STACK)"
+
+settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
+	$(RUN) -m settings.document
+
+PIN = .cache/pip-tools/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+requirements: ## pin, with hashes, what requirements.in and requirements-dev.in name
+	test -x .cache/pip-tools/bin/pip-compile || { $(PYTHON) -m venv .cache/pip-tools && .cache/pip-tools/bin/pip install --quiet pip-tools; }
+	$(PIN) --output-file requirements.txt requirements.in
+	$(PIN) --output-file requirements-dev.txt requirements-dev.in
+
+clean: ## what the rehearsal and the tests keep between runs
+	rm -rf .cache
+
+.PHONY: help setup rehearse test unit engine lint format base release settings requirements clean
