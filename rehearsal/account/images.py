@@ -1,0 +1,196 @@
+"""ECR: repositories at the account's own registry, with their images' true sizes and the tags that may not move.
+
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
+"""
+# ruff: noqa: PLR0917 - a mend takes the parameters of what it replaces
+
+import fnmatch
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rehearsal.account.mending import OK, Mends, ministack
+
+_ecr = ministack("services.ecr")
+_responses = ministack("core.responses")
+mend = Mends()
+
+_FILTERS = "imageTagMutabilityExclusionFilters"
+
+
+def immutable(repository: Mapping[str, Any], tag: str) -> bool:
+    """Whether a tag stays with its first image, by the repository's setting and the filters that exclude tags."""
+    setting = repository.get("imageTagMutability", "MUTABLE")
+    excluded = any(fnmatch.fnmatchcase(tag, each["filter"]) for each in repository.get(_FILTERS) or [])
+    return bool(setting.startswith("IMMUTABLE") != (excluded and setting.endswith("_WITH_EXCLUSION")))
+
+
+def _holder(name: str, tag: str) -> Any:
+    return next((each for each in _ecr._images.get(name) or [] if tag in each.get("imageTags", [])), None)
+
+
+def size(name: str, manifest: str) -> int:
+    """Bytes that an image takes in its repository: its configuration and layers, or those of an index's images."""
+    document = json.loads(manifest or "{}")
+    if "manifests" in document:
+        held = (_ecr._manifest_blobs.get(name) or {}).get
+        found = (held(each["digest"]) for each in document["manifests"])
+        return sum(size(name, bytes(each).decode()) for each in found if each)
+    parts = [document.get("config") or {}, *document.get("layers", [])]
+    return sum(int(each.get("size", 0)) for each in parts)
+
+
+@mend.replaces(_ecr, "_repo_uri")
+def address_here(_original: Any, name: str) -> str:
+    """A repository's address is 127.0.0.1:PORT/NAME: `docker push` reaches it there, and needs no TLS on loopback."""
+    return f"127.0.0.1:{os.environ['GATEWAY_PORT']}/{name}"
+
+
+@mend.replaces(_ecr, "_get_authorization_token")
+def log_in_here(original: Any, data: Mapping[str, Any]) -> Any:
+    """`docker login` is to the same registry.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
+    """
+    answer = json.loads(original(data)[2])
+    for each in answer["authorizationData"]:
+        each["proxyEndpoint"] = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
+    return _responses.json_response(answer)
+
+
+@mend.replaces(_ecr, "_create_repository")
+def create_repository(original: Any, data: Mapping[str, Any]) -> Any:
+    """A repository keeps the filters of its tag mutability.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+    """
+    answer = original(data)
+    if answer[0] != OK:
+        return answer
+    repository = _ecr._repositories[data["repositoryName"]]
+    repository[_FILTERS] = data.get(_FILTERS)
+    return _responses.json_response({"repository": _ecr._repo_shape(repository)})
+
+
+@mend.replaces(_ecr, "_repo_shape")
+def repository_shape(original: Any, repo: Mapping[str, Any]) -> Any:
+    """A repository is described with its filters.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Repository.html
+    """
+    return original(repo) | ({_FILTERS: repo[_FILTERS]} if repo.get(_FILTERS) else {})
+
+
+@mend.replaces(_ecr, "_put_image_tag_mutability")
+def put_mutability(original: Any, data: Mapping[str, Any]) -> Any:
+    """Changed mutability comes with its filters, or with none.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImageTagMutability.html
+    """
+    answer = original(data)
+    if answer[0] != OK:
+        return answer
+    _ecr._repositories[data["repositoryName"]][_FILTERS] = data.get(_FILTERS)
+    shown = json.loads(answer[2]) | ({_FILTERS: data[_FILTERS]} if data.get(_FILTERS) else {})
+    return _responses.json_response(shown)
+
+
+@mend.replaces(_ecr, "_put_image")
+def put_image(original: Any, data: Mapping[str, Any]) -> Any:
+    """A tag that may not move is refused, and so is an image with its own tag again.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html
+    """
+    name, tag = data.get("repositoryName", ""), data.get("imageTag")
+    repository, holder = _ecr._repositories.get(name), _holder(name, tag) if tag else None
+    if repository is None:
+        return original(data)
+    if holder is not None:
+        digest = data.get("imageDigest") or _ecr._image_digest(data.get("imageManifest", ""))
+        if holder["imageDigest"] == digest:
+            message = (
+                f"Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}'"
+            )
+            return _responses.error_response_json("ImageAlreadyExistsException", message, 400)
+        if immutable(repository, str(tag)):
+            message = (
+                f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because "
+            )
+            message += "the tag is immutable."
+            return _responses.error_response_json("ImageTagAlreadyExistsException", message, 400)
+    missing = [
+        each for each in _blobs(data.get("imageManifest", "")) if each not in (_ecr._layer_blobs.get(name) or {})
+    ]
+    if missing:
+        message = f"Layers with digests '[{', '.join(missing)}]' required for pushing image into repository with name "
+        return _responses.error_response_json("LayersNotFoundException", message + f"'{name}' do not exist", 400)
+    return original(data)
+
+
+def _blobs(manifest: str) -> list[str]:
+    document = json.loads(manifest or "{}")
+    parts = [document.get("config") or {}, *document.get("layers", [])]
+    return [each["digest"] for each in parts if "digest" in each]
+
+
+@mend.replaces(_ecr, "_v2_put_manifest")
+def push_manifest(original: Any, name: str, ref: str, headers: Any, body: Any) -> Any:
+    """A push of another image under a tag that may not move is refused."""
+    repository, holder = _ecr._repositories.get(name), _holder(name, ref)
+    if repository and holder and immutable(repository, ref) and holder["imageDigest"] != _ecr._content_digest(body):
+        message = (
+            f"The image tag '{ref}' already exists in the '{name}' repository and cannot be overwritten because the "
+        )
+        return _ecr._registry_error(400, "TAG_INVALID", message + "tag is immutable.", {"tag": ref})
+    return original(name, ref, headers, body)
+
+
+@mend.replaces(_ecr, "_describe_images")
+def describe_images(original: Any, data: Mapping[str, Any]) -> Any:
+    """Images have their size; one that isn't there is refused.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html
+    """
+    name = data.get("repositoryName", "")
+    for each in data.get("imageIds") or [] if name in _ecr._repositories else []:
+        if not _ecr._find_image(name, each):
+            wanted = f"{{imageDigest:'{each.get('imageDigest', 'null')}', imageTag:'{each.get('imageTag', 'null')}'}}"
+            message = f"The image with imageId {wanted} does not exist within the repository with name '{name}'"
+            return _responses.error_response_json("ImageNotFoundException", message, 400)
+    answer = original(data)
+    if answer[0] != OK:
+        return answer
+    shown = json.loads(answer[2])
+    for each in shown["imageDetails"]:
+        image = _ecr._find_image(name, {"imageDigest": each["imageDigest"]})
+        each["imageSizeInBytes"] = size(name, image["imageManifest"])
+    return _responses.json_response(shown)
+
+
+@mend.replaces(_ecr, "handle_request")
+async def scans(
+    original: Any, method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: Any
+) -> Any:
+    """No image is scanned here, and nothing says that one was.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
+    """
+    action = headers.get("x-amz-target", "").rpartition(".")[2]
+    if action not in ("DescribeImageScanFindings", "StartImageScan"):
+        return await original(method, path, headers, body, query_params)
+    data = json.loads(body or b"{}")
+    name, image = data.get("repositoryName", ""), data.get("imageId") or {}
+    if not _ecr._find_image(name, image):
+        code, message = (
+            "ImageNotFoundException",
+            f"The image {image} does not exist within the repository with name '{name}'",
+        )
+    elif action == "StartImageScan":
+        code, message = "UnsupportedImageTypeException", "This emulated account scans no images"
+    else:
+        code, message = (
+            "ScanNotFoundException",
+            f"Image scan does not exist for the image with {image} in the repository",
+        )
+    return _responses.error_response_json(code, message, 400)
