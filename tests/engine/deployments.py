@@ -1,0 +1,150 @@
+"""What the tests of the engine have in common: settings and images to deploy, and ways to look at what came of it."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+from rehearsal.folders import ROOT
+from rehearsal.surroundings import Account, Outcome, Stack, Workspace
+
+PROJECT = "booklink-backend"
+ZONE = "booklinktrove.com"
+T = TypeVar("T")
+
+QUICK_HEALTH = {"interval": 5, "timeout": 2, "healthyThreshold": 2, "unhealthyThreshold": 2, "gracePeriod": 5}
+"""The shortest intervals that AWS has: a test waits for each of them."""
+
+SERVICE_ALONE = {"aws:ecs/taskDefinition:TaskDefinition": "replace", "aws:ecs/service:Service": "update"}
+"""What a deployment may change, by type."""
+
+LIVING = ("pending", "running", "stopping", "stopped", "shutting-down")
+
+
+def adjust(workspace: Workspace, stack: str, changes: Mapping[str, Any]) -> None:
+    """Change settings in the copy's stack file: a group's are merged into it, and None takes a setting away."""
+    file = workspace.directory / f"Pulumi.{stack}.yaml"
+    content = yaml.safe_load(file.read_text())
+    for setting, value in changes.items():
+        _merge(content["config"], {f"{PROJECT}:{setting}": value})
+    file.write_text(yaml.safe_dump(content))
+
+
+def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            into.pop(name, None)
+        elif isinstance(value, Mapping) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
+
+def change_sample(workspace: Workspace, *, version: str, fault: str = "") -> None:
+    """Make the copy's sample another one: of `version`, and with one of its faults (app/README.md lists them)."""
+    folder = workspace.directory / "app"
+    (folder / "VERSION").write_text(f"{version}\n")
+    dockerfile = (ROOT / "app" / "Dockerfile").read_text()
+    (folder / "Dockerfile").write_text(f'{dockerfile}ENV SAMPLE_FAULT="{fault}"\n')
+
+
+def push(account: Account, tag: str, *, base: str | None, fault: str = "") -> None:
+    """Put the sample into ECR as version and label `tag`, as another environment does that builds it."""
+    repository = f"127.0.0.1:{account.port}/{PROJECT}"
+    built = [] if base is None else ["--build-arg", f"BASE={base}"]
+    docker("build", "--quiet", *built, "--tag", f"{repository}:built", str(ROOT / "app"))
+    variant = f'FROM {repository}:built\nENV APP_VERSION="{tag}" SAMPLE_FAULT="{fault}"\n'
+    docker("build", "--quiet", "--tag", f"{repository}:{tag}", "-", given=variant)
+    docker("push", "--quiet", f"{repository}:{tag}")
+
+
+def docker(*arguments: str, given: str = "") -> str:
+    """What the `docker` command answers; `given` is its standard input."""
+    command = ["docker", *arguments]
+    done = subprocess.run(command, check=False, input=given, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def state(stack: Stack, *options: str) -> list[dict[str, Any]]:
+    """The resources in the stack's state."""
+    deployment = answer(stack.run("export", *options, group="stack"))["deployment"]
+    found: list[dict[str, Any]] = deployment.get("resources") or []
+    return found
+
+
+def answer(outcome: Outcome) -> dict[str, Any]:
+    """The JSON object in what a command printed."""
+    text = outcome.output
+    found: dict[str, Any] = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    return found
+
+
+def changes(stack: Stack, *options: str) -> dict[str, str]:
+    """What an update would do, by each resource's type; what would stay as it is is left out.
+
+    Of a replacement the engine lists three steps, which are one here.
+    """
+    steps = answer(stack.run("preview", "--json", *options))["steps"]
+    done = {each["urn"].split("::")[2].rpartition("$")[2]: each["op"] for each in steps if each["op"] != "same"}
+    return {kind: "replace" if "replace" in op else op for kind, op in done.items()}
+
+
+def service(stack: Stack) -> dict[str, Any]:
+    """The stack's service, as ECS describes it."""
+    outputs = stack.outputs()
+    ecs = stack.workspace.account.client("ecs")
+    found: dict[str, Any] = ecs.describe_services(cluster=outputs["cluster"], services=[outputs["service"]])["services"][0]
+    return found
+
+
+def running_tasks(stack: Stack) -> list[dict[str, Any]]:
+    """The tasks of the stack's service that run."""
+    outputs = stack.outputs()
+    ecs = stack.workspace.account.client("ecs")
+    arns = ecs.list_tasks(cluster=outputs["cluster"], serviceName=outputs["service"])["taskArns"]
+    found: list[dict[str, Any]] = ecs.describe_tasks(cluster=outputs["cluster"], tasks=arns)["tasks"] if arns else []
+    return [task for task in found if task["lastStatus"] == "RUNNING"]
+
+
+def containers(account: Account) -> list[str]:
+    """The IDs of the account's containers on Docker, those that ended included."""
+    found = docker("ps", "--all", "--no-trunc", "--format", '{{.ID}} {{.Label "ministack.instance"}}')
+    return [line.split()[0] for line in found.splitlines() if line.endswith(f":{account.port}")]
+
+
+def costs_by_the_hour(account: Account) -> dict[str, list[str]]:
+    """What is in the account that costs by the hour, by kind."""
+    ec2, ecs = account.client("ec2"), account.client("ecs")
+    reservations = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": LIVING}])["Reservations"]
+    clusters = ecs.list_clusters()["clusterArns"]
+    found = {
+        "instances": [each["InstanceId"] for group in reservations for each in group["Instances"]],
+        "groups": [
+            each["AutoScalingGroupName"]
+            for each in account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        ],
+        "volumes": [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]],
+        "addresses": [each["PublicIp"] for each in ec2.describe_addresses()["Addresses"]],
+        "NAT gateways": [each["NatGatewayId"] for each in ec2.describe_nat_gateways()["NatGateways"]],
+        "load balancers": [
+            each["DNSName"] for each in account.client("elbv2").describe_load_balancers()["LoadBalancers"]
+        ],
+        "services": [arn for cluster in clusters for arn in ecs.list_services(cluster=cluster)["serviceArns"]],
+        "tasks": [arn for cluster in clusters for arn in ecs.list_tasks(cluster=cluster)["taskArns"]],
+        "containers": containers(account),
+    }
+    return {kind: names for kind, names in found.items() if names}
+
+
+def until(what: str, probe: Callable[[], T], *, seconds: float = 60) -> T:
+    """The first true answer of `probe`, which is asked until the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := probe():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"not within {seconds} s: {what}")

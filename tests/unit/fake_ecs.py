@@ -1,0 +1,85 @@
+"""An ECS, a log and a target group that answer from a script, and a clock that moves when it is told to."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from components.deployment import Clients, Target
+
+OLD = "arn:aws:ecs:eu-central-1:123456789012:task-definition/backend:1"
+NEW = "arn:aws:ecs:eu-central-1:123456789012:task-definition/backend:2"
+TARGET = Target(
+    cluster="cluster", service="backend", task_definition=NEW, target_group="arn:target-group", log_group="/backend"
+)
+
+
+def deployment(id_: str, task_definition: str, state: str | None = "IN_PROGRESS", **more: Any) -> dict[str, Any]:
+    """A deployment as DescribeServices lists it; of no `state` where its controller tells none."""
+    stated = {"rolloutState": state} if state else {}
+    return {"id": id_, "taskDefinition": task_definition, "status": "PRIMARY", "runningCount": 1, **stated, **more}
+
+
+def stopped(task_id: str, *, task_definition: str = NEW, at: int = 0, **more: Any) -> dict[str, Any]:
+    """A stopped task as DescribeTasks tells of it."""
+    return {
+        "taskArn": f"arn:aws:ecs:eu-central-1:123456789012:task/cluster/{task_id}",
+        "taskDefinitionArn": task_definition,
+        "lastStatus": "STOPPED",
+        "stoppedAt": f"2026-01-01T00:00:{at:02}",
+        "stoppedReason": "Essential container in task exited",
+        "containers": [{"exitCode": 1}],
+        **more,
+    }
+
+
+@dataclass(kw_only=True)
+class FakeAccount:
+    """`states` are the service's deployments, one list a look, of which the last stays."""
+
+    states: list[list[dict[str, Any]]]
+    target: Target = TARGET
+    stopped_tasks: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    log_error: str = "ResourceNotFoundException"
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    now: float = 0.0
+    looks: int = 0
+
+    def clients(self) -> Clients:
+        return Clients(ecs=self, logs=self, elbv2=self)
+
+    def clock(self) -> float:
+        return self.now
+
+    def describe_services(self, *, cluster: str, services: list[str]) -> dict[str, Any]:
+        assert (cluster, services) == (self.target.cluster, [self.target.service])
+        deployments = self.states[min(self.looks, len(self.states) - 1)]
+        self.looks += 1
+        events = [{"message": message} for message in self.events]
+        return {"services": [{"serviceName": "backend", "deployments": deployments, "events": events}]}
+
+    def list_tasks(self, **asked: Any) -> dict[str, Any]:
+        assert asked == {
+            "cluster": self.target.cluster,
+            "serviceName": self.target.service,
+            "desiredStatus": "STOPPED",
+        }
+        return {"taskArns": [task["taskArn"] for task in self.stopped_tasks]}
+
+    def describe_tasks(self, *, cluster: str, tasks: list[str]) -> dict[str, Any]:
+        assert cluster == self.target.cluster
+        assert 0 < len(tasks) <= 100, "ECS takes from 1 to 100"
+        return {"tasks": [task for task in self.stopped_tasks if task["taskArn"] in tasks]}
+
+    def get_log_events(self, **asked: Any) -> dict[str, Any]:
+        assert asked["logGroupName"] == self.target.log_group
+        assert asked["startFromHead"] is False, "the last lines are wanted"
+        if asked["logStreamName"] not in self.logs:
+            raise ClientError({"Error": {"Code": self.log_error, "Message": "no stream"}}, "GetLogEvents")
+        return {"events": [{"message": f"{line}\n"} for line in self.logs[asked["logStreamName"]][-asked["limit"] :]]}
+
+    def describe_target_health(self, **asked: Any) -> dict[str, Any]:
+        assert asked == {"TargetGroupArn": self.target.target_group}
+        return {"TargetHealthDescriptions": self.targets}

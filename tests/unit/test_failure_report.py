@@ -1,0 +1,132 @@
+"""The report of a failed deployment, as its reader sees it."""
+
+from typing import Any
+
+import pytest
+
+from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget, render
+
+
+def failed(**changes: Any) -> FailedDeployment:
+    known: dict[str, Any] = {
+        "service": "backend-1a2b3c4",
+        "deployment": "ecs-svc/2",
+        "task_definition": "backend:2",
+        "reason": "tasks failed to start.",
+        "serving": "1 task(s) of backend:1",
+    }
+    return FailedDeployment(**{**known, **changes})
+
+
+def ended(**changes: Any) -> FailedDeployment:
+    """A deployment of which one task stopped."""
+    return failed(stopped_tasks=[StoppedTask(id="a", **changes)], stopped_count=1)
+
+
+def advice(deployment: FailedDeployment) -> str:
+    return render(deployment).rsplit("What to do: ", 1)[1]
+
+
+def test_a_container_that_ends_by_itself() -> None:
+    task = StoppedTask(
+        id="0a1b", reason="Essential container in task exited", exit_code=1, log_lines=["starting", "no database"]
+    )
+    report = render(failed(stopped_tasks=[task], stopped_count=3, events=["(service backend) deployment failed"]))
+    assert report == (
+        "The deployment of backend:2 failed.\n"
+        "  Deployment: ecs-svc/2 of service backend-1a2b3c4\n"
+        "  Reason: tasks failed to start.\n"
+        "  Task 0a1b stopped: Essential container in task exited\n"
+        "    Container: exit code 1\n"
+        "    Its last log lines:\n"
+        "      starting\n"
+        "      no database\n"
+        "  2 more task(s) stopped before these.\n"
+        "  What ECS says, newest first:\n"
+        "    (service backend) deployment failed\n"
+        "  Serving now: 1 task(s) of backend:1\n"
+        "  What to do: the container ended by itself; its last log lines above say why"
+    )
+
+
+def test_a_container_that_never_gets_well() -> None:
+    task = StoppedTask(id="0a1b", reason="Task failed ELB health checks in (target-group arn)", exit_code=143)
+    target = UnhealthyTarget(id="i-1:32768", reason="Target.ResponseCodeMismatch", description="codes: [500]")
+    report = render(failed(stopped_tasks=[task], stopped_count=1, unhealthy_targets=[target]))
+    assert report == (
+        "The deployment of backend:2 failed.\n"
+        "  Deployment: ecs-svc/2 of service backend-1a2b3c4\n"
+        "  Reason: tasks failed to start.\n"
+        "  Task 0a1b stopped: Task failed ELB health checks in (target-group arn)\n"
+        "    Container: exit code 143\n"
+        "    It logged nothing.\n"
+        "  Target i-1:32768 is unhealthy: Target.ResponseCodeMismatch codes: [500]\n"
+        "  Serving now: 1 task(s) of backend:1\n"
+        "  What to do: the container runs, but doesn't answer health.path with a code of health.matcher within "
+        "health.timeout; where it only starts slowly, raise health.gracePeriod"
+    )
+
+
+def test_a_deployment_of_which_nothing_is_known() -> None:
+    report = render(failed(deployment="", reason="it was not complete after 60 s"))
+    assert report == (
+        "The deployment of backend:2 failed.\n"
+        "  Deployment: unknown of service backend-1a2b3c4\n"
+        "  Reason: it was not complete after 60 s\n"
+        "  Serving now: 1 task(s) of backend:1\n"
+        "  What to do: look at the events above, and at the service in the ECS console"
+    )
+
+
+def test_a_task_without_a_container_says_only_its_own_reason() -> None:
+    report = render(ended(reason=""))
+    assert "  Task a stopped: ECS gives no reason\n" in report
+    assert "Container:" not in report
+    assert "logged nothing" not in report, "it never ran"
+
+
+def test_a_containers_reason_stands_beside_its_exit_code() -> None:
+    report = render(ended(reason="", exit_code=137, container_reason="OutOfMemoryError: Container killed"))
+    assert "    Container: exit code 137, OutOfMemoryError: Container killed\n" in report
+
+
+def test_a_containers_reason_may_stand_alone() -> None:
+    assert "    Container: CannotPullContainerError\n" in render(
+        ended(reason="", container_reason="CannotPullContainerError")
+    )
+
+
+@pytest.mark.parametrize(
+    ("deployment", "words"),
+    [
+        (ended(reason="", exit_code=137, container_reason="OutOfMemoryError: killed"), "raise it, or have it use less"),
+        (ended(reason="CannotPullContainerError: not found"), "the image can't be pulled"),
+        (ended(reason="ResourceInitializationError: no secret"), "most often a secret"),
+        (ended(reason="Task failed ELB health checks", exit_code=143), "raise health.gracePeriod"),
+        (failed(events=["(port 8080) is unhealthy in (target-group x)"]), "raise health.gracePeriod"),
+        (failed(events=["was unable to place a task because no instance"]), "no instance has room for the task"),
+        (failed(reason="ECS was unable to place a task"), "capacity.max how many instances there may be"),
+        (ended(reason="", exit_code=137), "the container was killed"),
+        (ended(reason="", exit_code=0), "the container ended by itself"),
+        (failed(), "look at the events above"),
+    ],
+)
+def test_the_advice_follows_the_most_telling_sign(deployment: FailedDeployment, words: str) -> None:
+    assert words in advice(deployment)
+
+
+def test_tasks_that_ended_alike_are_told_of_once() -> None:
+    def task(task_id: str, line: str) -> StoppedTask:
+        return StoppedTask(id=task_id, reason="it ended", exit_code=1, log_lines=[line])
+
+    tasks = [task("a", "no database"), task("b", "no database"), task("c", "no secret"), task("d", "no database")]
+    report = render(failed(stopped_tasks=tasks, stopped_count=4))
+    assert "  Task a stopped, and 2 more like it: it ended\n" in report
+    assert "  Task c stopped: it ended\n" in report
+    assert report.count("no database") == 1
+    assert "stopped before these" not in report
+
+
+def test_memory_is_a_more_telling_sign_than_health() -> None:
+    signs = ended(reason="Task failed ELB health checks", exit_code=137, container_reason="OutOfMemoryError")
+    assert "container.memory" in advice(signs)

@@ -1,0 +1,217 @@
+"""What the settings mean when they are right, and how they are read."""
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.container_definition import ContainerArgs, ContainerHealthArgs
+from components.image import BuildArgs
+from components.load_balancer import HealthCheckArgs
+from components.secrets import Secret
+from components.service import SecretAccess
+from settings import Settings, WrongSettings, arguments, load, parse, where
+from tests.unit.mocked_engine import run
+from tests.unit.settings_examples import RIGHT, at, changed
+
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
+PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/x"
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
+
+
+def settings(change: dict[str, Any] | None = None) -> Settings:
+    return parse(changed(change or {}), stack="pre")
+
+
+def test_everything_that_is_not_given_has_its_default() -> None:
+    found = settings()
+    assert (found.build, found.health.path, found.health.matcher) == (None, "/", "200")
+    assert (found.service.min, found.service.max, found.service.circuit_breaker) == (1, 1, True)
+    assert (found.capacity.instance_type, found.capacity.max, found.capacity.ami) == ("t3.micro", 2, "recommended")
+    assert (found.container.host_port, found.container.read_only_root_filesystem) == (0, True)
+    assert found.container.environment == found.container.secrets == {}
+    assert (found.network.cidr, found.network.vpc_id, found.logs.retention_days) == (None, None, 14)
+
+
+@pytest.mark.parametrize("empty", ["", {}, []])
+def test_an_empty_setting_counts_as_absent(empty: object) -> None:
+    given = {**RIGHT, "build": empty, "health": empty, "budget": empty}
+    assert parse(given, stack="pre") == settings()
+
+
+def test_the_domain_is_the_host_under_the_zone() -> None:
+    assert settings().domain == "be.example.com"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        settings().tag = "other"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [(4000, "4000"), (True, "true"), (False, "false"), (1.5, "1.5"), ("x", "x")]
+)
+def test_variables_are_text_whatever_yaml_makes_of_them(given: object, text: str) -> None:
+    assert settings(at("container.environment.A", given)).container.environment == {"A": text}
+
+
+@pytest.mark.parametrize("ami", ["ami-0a1b2c3d", "al2023-ami-ecs-hvm-2023.0.20261101-kernel-6.1-x86_64"])
+def test_an_ami_may_be_pinned(ami: str) -> None:
+    assert settings(at("capacity.ami", ami)).capacity.ami == ami
+
+
+def test_the_demand_on_instances_is_that_of_the_tasks() -> None:
+    demand = settings({"service": {"min": 2, "max": 3}, "capacity": {"max": 4}}).demand
+    assert (demand.cpu, demand.memory, demand.memory_reservation) == (512, 512, 256)
+    assert (demand.min_tasks, demand.max_tasks, demand.max_instances, demand.host_port) == (2, 3, 4, 0)
+
+
+def test_a_stack_without_build_builds_nothing() -> None:
+    assert arguments.build_args(settings()) is None
+
+
+@pytest.mark.parametrize(("instance", "platform"), [("t3.micro", "linux/amd64"), ("t4g.micro", "linux/arm64")])
+def test_the_image_is_built_for_the_instances(instance: str, platform: str) -> None:
+    found = settings({"build": {"context": "app", "args": {"A": 1}}, "capacity": {"instanceType": instance}})
+    assert arguments.build_args(found) == BuildArgs(context="app", platform=platform, args={"A": "1"})
+
+
+def test_the_build_is_passed_on_whole() -> None:
+    build = {"context": "a", "dockerfile": "b", "target": "c", "platform": "linux/amd64"}
+    assert arguments.build_args(settings({"build": build})) == BuildArgs(
+        context="a", dockerfile="b", target="c", platform="linux/amd64"
+    )
+
+
+def test_the_health_check_is_passed_on_whole() -> None:
+    health = {"path": "/h", "matcher": "200-204", "interval": 20, "timeout": 6, "healthyThreshold": 4}
+    found = settings({"health": {**health, "unhealthyThreshold": 5}})
+    assert arguments.health_check_args(found) == HealthCheckArgs(
+        path="/h", matcher="200-204", interval=20, timeout=6, healthy_threshold=4, unhealthy_threshold=5
+    )
+
+
+def test_the_container_is_passed_on_whole() -> None:
+    change = {"hostPort": 8888, "command": ["a"], "environment": {"A": "b"}, "user": "1:1", "stopTimeout": 60}
+    found = settings({"container": {**change, "readOnlyRootFilesystem": False}})
+    assert arguments.container_args(found) == ContainerArgs(
+        port=8080,
+        host_port=8888,
+        cpu=512,
+        memory=512,
+        memory_reservation=256,
+        command=["a"],
+        environment={"A": "b"},
+        read_only_root_filesystem=False,
+        user="1:1",
+        stop_timeout=60,
+    )
+
+
+def test_without_a_health_command_docker_checks_nothing() -> None:
+    assert arguments.container_health_args(settings()) is None
+
+
+def test_a_health_command_starts_as_late_as_the_load_balancers_check_counts() -> None:
+    found = settings({"health": {"command": ["CMD", "true"], "gracePeriod": 45, "unhealthyThreshold": 4}})
+    assert arguments.container_health_args(found) == ContainerHealthArgs(
+        command=["CMD", "true"], interval=10, timeout=5, retries=4, start_period=45
+    )
+
+
+SECRETS = {
+    "one": Secret(arn=ARN.format("one"), key_arn=None),
+    "two": Secret(arn=ARN.format("two"), key_arn=KEY),
+}
+
+
+def references() -> Settings:
+    return settings(
+        {
+            "container": {
+                "secrets": {"A": "one:user::", "B": "one:password::", "C": "two", "D": PARAMETER},
+                "readableSecrets": ["two"],
+            }
+        }
+    )
+
+
+def test_ecs_is_told_a_secrets_whole_arn_and_what_of_it_is_wanted() -> None:
+    injected = arguments.injected_references(references())
+    assert {variable: arguments.value_from(reference, SECRETS) for variable, reference in injected.items()} == {
+        "A": f"{ARN.format('one')}:user::",
+        "B": f"{ARN.format('one')}:password::",
+        "C": ARN.format("two"),
+        "D": PARAMETER,
+    }
+
+
+def test_what_is_injected_may_be_read_each_once() -> None:
+    injected = arguments.injected_references(references())
+    assert arguments.secret_access([*injected.values()], SECRETS) == SecretAccess(
+        secret_arns=[ARN.format("one"), ARN.format("two")], parameter_arns=[PARAMETER], key_arns=[KEY]
+    )
+
+
+def test_the_task_may_read_what_it_is_given_alone() -> None:
+    readable = arguments.readable_references(references())
+    assert arguments.secret_access(readable, SECRETS) == SecretAccess(
+        secret_arns=[ARN.format("two")], parameter_arns=[], key_arns=[KEY]
+    )
+
+
+CONFIG = {
+    "booklink-backend:zone": "example.com",
+    "booklink-backend:host": "be",
+    "booklink-backend:tag": "master",
+    "booklink-backend:container": '{"port": 8080, "cpu": 512, "memory": 512, "memoryReservation": 256}',
+    "aws:region": "eu-central-1",
+}
+
+
+def loaded(config: dict[str, str], secret: tuple[str, ...] = ()) -> Settings:
+    found: list[Settings] = []
+    run(lambda: found.append(load(pulumi.get_project(), pulumi.get_stack())), config=config, secret_config=secret)
+    return found[0]
+
+
+def test_settings_are_read_from_their_own_namespace() -> None:
+    assert loaded({**CONFIG, "other:budget": "1"}) == settings()
+
+
+def test_text_that_only_begins_like_json_is_text() -> None:
+    with pytest.raises(WrongSettings, match=r'tag: "\{x" is not allowed'):
+        loaded({**CONFIG, "booklink-backend:tag": "{x"})
+
+
+def test_an_encrypted_setting_is_refused() -> None:
+    with pytest.raises(WrongSettings, match="tag: is encrypted"):
+        loaded(CONFIG, ("booklink-backend:tag",))
+
+
+def place(config: dict[str, str]) -> tuple[str, str | None]:
+    found: list[tuple[str, str | None]] = []
+    run(lambda: found.append(where("pre")), config=config)
+    return found[0]
+
+
+def test_the_region_and_the_profile_are_awss() -> None:
+    assert place({"aws:region": "eu-central-1"}) == ("eu-central-1", None)
+    assert place({"aws:region": "us-gov-west-1", "aws:profile": "work"}) == ("us-gov-west-1", "work")
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({}, "aws:region: is missing"),
+        ({"aws:region": "Frankfurt"}, 'aws:region: "Frankfurt" is not allowed'),
+        ({"aws:region": "eu-central-1a"}, 'aws:region: "eu-central-1a" is not allowed'),
+    ],
+)
+def test_a_wrong_region_is_refused_with_an_example(config: dict[str, str], problem: str) -> None:
+    with pytest.raises(WrongSettings) as raised:
+        place(config)
+    assert str(raised.value) == (
+        "1 setting is wrong in Pulumi.pre.yaml; nothing was changed:\n"
+        f'  {problem}; allowed is a region of AWS, such as "eu-central-1"'
+    )
