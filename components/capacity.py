@@ -8,16 +8,11 @@ import pulumi
 import pulumi_aws as aws
 from pulumi import Input, Output, ResourceOptions
 
+from components.host_ports import DYNAMIC
 from components.instances import RESERVED_MEMORY, Architecture
 from components.lookups import LookUp, ask
 from components.network import ANYWHERE, ANYWHERE_IPV6
 from components.policies import instance_policy, trust
-
-DYNAMIC_PORTS = (32768, 65535)
-"""Host ports that instances pick from (AL2023's ip_local_port_range ends below this).
-
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
-"""
 
 FULLY_USED = 100
 """Per cent of the group that managed scaling wants in use: no idle instance is paid for."""
@@ -86,7 +81,7 @@ class Capacity(pulumi.ComponentResource):
         self.register_outputs({"clusterName": self.cluster_name, "autoScalingGroupName": self.auto_scaling_group_name})
 
     def _security_group(self, args: CapacityArgs) -> aws.ec2.SecurityGroup:
-        first, last = (args.host_port, args.host_port) if args.host_port else DYNAMIC_PORTS
+        first, last = (args.host_port, args.host_port) if args.host_port else DYNAMIC
         security_group = aws.ec2.SecurityGroup(
             f"{self._name}-instances",
             description="Instances: from the load balancer alone",

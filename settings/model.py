@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from components import host_ports
 from components.cidrs import LOAD_BALANCER_SUBNET_PREFIX, NARROWEST_VPC_PREFIX, WIDEST_VPC_PREFIX, subnet_cidrs
 from components.fit import Demand, misfits
 from components.instances import InstanceType, instance_type
@@ -19,15 +20,6 @@ from components.secret_references import SecretReference
 
 SUBNET_COUNT = 2
 """Zones in which a network of its own has a subnet: a load balancer needs two, and more cost more public addresses."""
-
-RESERVED_HOST_PORTS = frozenset([22, 2375, 2376, 51678, 51679, 51680])
-"""Ports that an instance's own services use.
-
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
-"""
-
-DYNAMIC_HOST_PORTS = (32768, 65535)
-"""The range from which an instance picks the host port of a container whose `hostPort` is 0 (same page)."""
 
 RETENTION_DAYS = (
     1,
@@ -153,15 +145,15 @@ def _is_a_readable_secret(value: str) -> str:
 
 
 def _is_free_host_port(value: int) -> int:
-    if value in RESERVED_HOST_PORTS:
+    if value in host_ports.RESERVED:
         raise ValueError("the instance uses this port itself")
-    if value >= DYNAMIC_HOST_PORTS[0]:
+    if value >= host_ports.DYNAMIC[0]:
         raise ValueError("the port is in the range from which instances pick ports by themselves")
     return value
 
 
 def _is_a_health_command(value: list[str]) -> list[str]:
-    if value[0] not in ("CMD", "CMD-SHELL"):
+    if value[:1] not in (["CMD"], ["CMD-SHELL"]):
         raise ValueError("must begin with CMD or CMD-SHELL")
     shell, *texts = value
     if not texts or (shell == "CMD-SHELL" and texts[1:]):
@@ -176,17 +168,17 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-class InlineSecretError(ValueError):
-    """A value that looks like a secret, and so isn't repeated in the message that refuses it."""
+def secret_in(text: str) -> str | None:
+    """Return what kind of secret `text` looks to hold, or None; such a text isn't repeated in a message."""
+    return next((what for what, pattern in _INLINE_SECRETS.items() if pattern.search(text)), None)
 
 
 def _holds_no_secret(value: str) -> str:
-    for what, pattern in _INLINE_SECRETS.items():
-        if pattern.search(value):
-            raise InlineSecretError(
-                f"looks like {what}, which would stand in clear text in the state and the task definition; "
-                "put it into Secrets Manager and name it under container.secrets"
-            )
+    if what := secret_in(value):
+        raise ValueError(
+            f"looks like {what}, which would stand in clear text in the state and the task definition; "
+            "put it into Secrets Manager and name it under container.secrets"
+        )
     return value
 
 

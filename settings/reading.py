@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.model import NOT_YET, InlineSecretError, Settings, group_of
+from settings.model import NOT_YET, Settings, group_of, secret_in
 
 _REGION = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d$")
 
@@ -111,8 +111,9 @@ def _problems(detail: ErrorDetails, *, hidden: list[str]) -> list[str]:
     message = str(error) if isinstance(error, ValueError) else ""
     if message and isinstance(detail["input"], dict) and ": " in message:
         return message.split("\n")
-    is_hidden = isinstance(error, InlineSecretError) or (location and location[0] in hidden)
-    value = "(not shown)" if is_hidden else json.dumps(detail["input"], default=str)
+    value = json.dumps(detail["input"], default=str)
+    if secret_in(value) or (location and location[0] in hidden):
+        value = "(not shown)"
     why = f": {message}" if message else ""
     return [f"{name}: {value} is not allowed{why}; allowed is {_allowance(field)}"]
 
