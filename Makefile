@@ -38,8 +38,11 @@ format: setup ## write the code as ruff formats it
 base: setup ## booklink-base:local, a base image for the sample from this machine's packages
 	$(RUN) -m rehearsal.base
 
+# Given by the environment, and not in the recipe's text, where a tag's name could be a command.
+release: export VERSION := $(value VERSION)
+release: export STACK := $(value STACK)
 release: setup ## the image that pre runs becomes VERSION=v1.2.3
-	$(RUN) -m commands.release "$(VERSION)" --stack "$(STACK)"
+	$(RUN) -m commands.release "$$VERSION" --stack "$$STACK"
 
 settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
 	$(RUN) -m settings.document

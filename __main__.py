@@ -20,9 +20,12 @@ from settings.existing import find_existing
 project, stack = pulumi.get_project(), pulumi.get_stack()
 name = f"{project}-{stack}"
 settings = load(project, stack)
-region, profile = where(stack)
+region, profile, account_ids = where(stack)
+path = f"/{project}/{stack}/"
 tags = {"Project": project, "Environment": stack, "ManagedBy": "pulumi"}
-provider = aws.Provider("aws", region=region, profile=profile, default_tags={"tags": tags})
+provider = aws.Provider(
+    "aws", region=region, profile=profile, allowed_account_ids=account_ids, default_tags={"tags": tags}
+)
 existing = find_existing(settings, provider, region=region, repository=project)
 opts = ResourceOptions(providers=[provider])
 
@@ -68,6 +71,7 @@ capacity = Capacity(
         spot=settings.capacity.spot,
         volume_size=settings.capacity.volume_size,
         host_port=settings.container.host_port,
+        role_path=path,
         tags=tags,
     ),
     opts,
@@ -97,7 +101,8 @@ service = Service(
         cpu_target=settings.service.cpu_target,
         circuit_breaker=settings.service.circuit_breaker,
         bounds=bounds,
-        log_group_prefix=f"/{project}/{stack}/",
+        role_path=path,
+        log_group_prefix=path,
         log_retention_days=settings.logs.retention_days,
     ),
     opts,
@@ -116,6 +121,7 @@ Rollout(
         task_definition_arn=service.task_definition_arn,
         target_group_arn=load_balancer.target_group_arn,
         log_group_name=service.log_group_name,
+        auto_scaling_group_name=capacity.auto_scaling_group_name,
         region=region,
         profile=profile,
         timeout=settings.service.deployment_timeout,

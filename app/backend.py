@@ -73,6 +73,8 @@ class Backend(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 75.0
+    """Longer than a load balancer keeps an idle connection, 60 s, so that it never sends on one that is closed."""
 
     @property
     def backend(self) -> Backend:
@@ -85,13 +87,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
-            if self.backend.stopping.is_set():
+            # A body that is not read would be taken for the next request on this connection.
+            has_body = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
+            if has_body or self.backend.stopping.is_set():
                 self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
             if self.path != "/actuator/health":
-                log(f"{self.command} {self.path} {status} {(time.monotonic() - begun) * 1000:.0f} ms")
+                log(f"{self.command} {self.path!a} {status} {(time.monotonic() - begun) * 1000:.0f} ms")
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -223,8 +227,11 @@ def try_secret(name: str, *, region: str | None) -> str:
     except ImportError:
         return "unknown: boto3 is not installed"
     settings = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
+    # boto3 before 1.31, as in Debian 12, doesn't look for it by itself.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
     try:
-        boto3.client("secretsmanager", region_name=region, config=settings).get_secret_value(SecretId=name)
+        client = boto3.client("secretsmanager", region_name=region, endpoint_url=endpoint, config=settings)
+        client.get_secret_value(SecretId=name)
     except ClientError as error:
         return f"denied: {error.response['Error']['Code']}"
     except BotoCoreError as error:

@@ -17,12 +17,15 @@ from components.policies import instance_policy, trust
 FULLY_USED = 100
 """Per cent of the group that managed scaling wants in use: no idle instance is paid for."""
 
+INSTANCE_WARMUP = "60"
+"""Seconds after which a refresh takes a new instance for ready; its agent joins within them."""
+
 ROOT_DEVICE = "/dev/xvda"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityArgs:
-    """`tags` go on instances and volumes, which a provider's default tags don't reach."""
+    """`role_path` has a slash at both ends; `tags` go on instances and volumes, which default tags don't reach."""
 
     vpc_id: Input[str]
     subnet_ids: Input[list[str]]
@@ -35,6 +38,7 @@ class CapacityArgs:
     spot: bool
     volume_size: int
     host_port: int
+    role_path: str
     tags: dict[str, str]
 
 
@@ -80,7 +84,7 @@ class Capacity(pulumi.ComponentResource):
         self.auto_scaling_group_name = group.name
         self.register_outputs({"clusterName": self.cluster_name, "autoScalingGroupName": self.auto_scaling_group_name})
 
-    def _security_group(self, args: CapacityArgs) -> aws.ec2.SecurityGroup:
+    def _security_group(self, args: CapacityArgs) -> tuple[aws.ec2.SecurityGroup, list[pulumi.Resource]]:
         first, last = (args.host_port, args.host_port) if args.host_port else DYNAMIC
         security_group = aws.ec2.SecurityGroup(
             f"{self._name}-instances",
@@ -89,7 +93,7 @@ class Capacity(pulumi.ComponentResource):
             tags={"Name": f"{self._name}-instances"},
             opts=self._child,
         )
-        aws.vpc.SecurityGroupIngressRule(
+        from_load_balancer = aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-from-load-balancer",
             description="Requests and health checks",
             security_group_id=security_group.id,
@@ -99,7 +103,7 @@ class Capacity(pulumi.ComponentResource):
             to_port=last,
             opts=self._child,
         )
-        aws.vpc.SecurityGroupEgressRule(
+        to_instances = aws.vpc.SecurityGroupEgressRule(
             f"{self._name}-to-instances",
             description="Requests and health checks",
             security_group_id=args.load_balancer_security_group_id,
@@ -109,7 +113,7 @@ class Capacity(pulumi.ComponentResource):
             to_port=last,
             opts=self._child,
         )
-        for family, ipv4, ipv6 in (("ipv4", ANYWHERE, None), ("ipv6", None, ANYWHERE_IPV6)):
+        ways_out = [
             aws.vpc.SecurityGroupEgressRule(
                 f"{self._name}-out-{family}",
                 description="To AWS, and to whatever the backend asks",
@@ -119,11 +123,14 @@ class Capacity(pulumi.ComponentResource):
                 cidr_ipv6=ipv6,
                 opts=self._child,
             )
-        return security_group
+            for family, ipv4, ipv6 in (("ipv4", ANYWHERE, None), ("ipv6", None, ANYWHERE_IPV6))
+        ]
+        return security_group, [from_load_balancer, to_instances, *ways_out]
 
-    def _instance_profile(self, cluster: aws.ecs.Cluster) -> aws.iam.InstanceProfile:
+    def _instance_profile(self, cluster: aws.ecs.Cluster, *, role_path: str) -> aws.iam.InstanceProfile:
         role = aws.iam.Role(
             f"{self._name}-instance",
+            path=role_path,
             description="Instances: their ECS agent, and Session Manager",
             assume_role_policy=json.dumps(trust("ec2.amazonaws.com")),
             opts=self._child,
@@ -136,17 +143,21 @@ class Capacity(pulumi.ComponentResource):
         )
         # An instance that starts before its role may register does so in vain.
         return aws.iam.InstanceProfile(
-            f"{self._name}-instance", role=role.name, opts=ResourceOptions(parent=self, depends_on=[policy])
+            f"{self._name}-instance",
+            role=role.name,
+            path=role_path,
+            opts=ResourceOptions(parent=self, depends_on=[policy]),
         )
 
     def _launch_template(self, args: CapacityArgs, cluster: aws.ecs.Cluster) -> aws.ec2.LaunchTemplate:
         tags = {**args.tags, "Name": self._name}
+        security_group, rules = self._security_group(args)
         return aws.ec2.LaunchTemplate(
             f"{self._name}-instance",
             image_id=args.ami_id,
             instance_type=args.instance_type,
-            iam_instance_profile={"arn": self._instance_profile(cluster).arn},
-            vpc_security_group_ids=[self._security_group(args).id],
+            iam_instance_profile={"arn": self._instance_profile(cluster, role_path=args.role_path).arn},
+            vpc_security_group_ids=[security_group.id],
             user_data=cluster.name.apply(lambda name: encoded(user_data(name, spot=args.spot))),
             metadata_options={
                 "http_endpoint": "enabled",
@@ -167,7 +178,8 @@ class Capacity(pulumi.ComponentResource):
             ],
             tag_specifications=[{"resource_type": kind, "tags": tags} for kind in ("instance", "volume")],
             update_default_version=True,
-            opts=self._child,
+            # Instances need their rules to the end: an agent that can't reach ECS leaves the service draining.
+            opts=ResourceOptions(parent=self, depends_on=rules),
         )
 
     def _group(self, args: CapacityArgs, template: aws.ec2.LaunchTemplate) -> aws.autoscaling.Group:
@@ -189,12 +201,15 @@ class Capacity(pulumi.ComponentResource):
             protect_from_scale_in=True,
             # Otherwise a group whose instances are protected could never be deleted.
             force_delete=True,
+            # The provider would wait for as many instances as it remembers, which managed scaling has since changed.
+            wait_for_capacity_timeout="0",
             instance_refresh={
                 "strategy": "Rolling",
                 "preferences": {
                     "min_healthy_percentage": 100,
                     "max_healthy_percentage": 200,
                     "scale_in_protected_instances": "Refresh",
+                    "instance_warmup": INSTANCE_WARMUP,
                 },
             },
             tags=[{"key": key, "value": value, "propagate_at_launch": True} for key, value in sorted(tags.items())],
@@ -233,7 +248,8 @@ def find_ami(provider: aws.Provider, *, release: str, architecture: Architecture
 
     async def by_id() -> str:
         filters = [{"name": "image-id", "values": [release]}, {"name": "architecture", "values": [architecture]}]
-        return (await ask(provider, "aws:ec2/getAmi:getAmi", aws.ec2.GetAmiResult, filters=filters)).id
+        owners = ["amazon", "self"]
+        return (await ask(provider, "aws:ec2/getAmi:getAmi", aws.ec2.GetAmiResult, filters=filters, owners=owners)).id
 
     if release.startswith("ami-"):
         return LookUp(by_id(), missing=f"capacity.ami: there is no AMI {release} for {architecture} in this region")
@@ -252,10 +268,12 @@ def user_data(cluster_name: str, *, spot: bool) -> str:
     settings = {
         "ECS_CLUSTER": cluster_name,
         "ECS_RESERVED_MEMORY": str(RESERVED_MEMORY),
+        # Only where an agent says that it takes security options does ECS place a task that has no-new-privileges.
+        "ECS_SELINUX_CAPABLE": "true",
         **({"ECS_ENABLE_SPOT_INSTANCE_DRAINING": "true"} if spot else {}),
     }
     lines = [f"{key}={value}" for key, value in settings.items()]
-    return "\n".join(["#!/bin/sh", "cat >> /etc/ecs/ecs.config <<END", *lines, "END", ""])
+    return "\n".join(["#!/bin/sh", "cat >> /etc/ecs/ecs.config <<'END'", *lines, "END", ""])
 
 
 def encoded(script: str) -> str:

@@ -47,7 +47,8 @@ class Certificate(pulumi.ComponentResource):
             ttl=RECORD_TTL,
             # ACM asks for the same record each time, so one that an earlier certificate left behind is ours to keep.
             allow_overwrite=True,
-            opts=ResourceOptions(parent=self),
+            # The same record renews every certificate of this name in the account, those from elsewhere too.
+            opts=ResourceOptions(parent=self, retain_on_delete=True),
         )
         validation = aws.acm.CertificateValidation(
             f"{name}-issued",

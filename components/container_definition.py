@@ -14,6 +14,13 @@ LOG_BUFFER = "25m"
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html
 """
 
+DROPPED_CAPABILITIES = ("AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT")
+"""What of Docker's default capabilities no backend needs.
+
+Those stay by which an entry point that begins as root hands over to another user; a `user` other than root has none.
+https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
+"""
+
 TEMPORARY_FOLDER = "/tmp"  # noqa: S108 the container's own
 TEMPORARY_SPACE = 64
 """MiB of memory for the temporary folder, which stays writable where the root file system isn't."""
@@ -63,6 +70,8 @@ def container_definition(
 
     Lists are in the order of their names, so that the same settings always give the same definition.
     """
+    # AWS's SDKs ask instance metadata for the region otherwise, which containers can't reach.
+    environment = {"AWS_REGION": region, **container.environment}
     definition: dict[str, object] = {
         "name": CONTAINER_NAME,
         "image": image,
@@ -70,13 +79,12 @@ def container_definition(
         "cpu": container.cpu,
         "memory": container.memory,
         "portMappings": [{"containerPort": container.port, "hostPort": container.host_port, "protocol": "tcp"}],
-        "environment": [{"name": k, "value": v} for k, v in sorted(container.environment.items())],
+        "environment": [{"name": k, "value": v} for k, v in sorted(environment.items())],
         "secrets": [{"name": k, "valueFrom": v} for k, v in sorted(secrets.items())],
         "readonlyRootFilesystem": container.read_only_root_filesystem,
         "stopTimeout": container.stop_timeout,
         "dockerSecurityOptions": ["no-new-privileges"],
-        # Docker's init as process 1 hands signals on and buries orphans, whatever the image's entry point does.
-        "linuxParameters": {"initProcessEnabled": True},
+        "linuxParameters": _linux_parameters(container),
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
@@ -94,18 +102,6 @@ def container_definition(
         definition["command"] = list(container.command)
     if container.user:
         definition["user"] = container.user
-    if container.read_only_root_filesystem:
-        definition["linuxParameters"] = {
-            "initProcessEnabled": True,
-            # Java's libraries unpack native code there and run it.
-            "tmpfs": [
-                {
-                    "containerPath": TEMPORARY_FOLDER,
-                    "size": TEMPORARY_SPACE,
-                    "mountOptions": ["exec", "nosuid", "nodev"],
-                }
-            ],
-        }
     if health:
         definition["healthCheck"] = {
             "command": list(health.command),
@@ -115,6 +111,20 @@ def container_definition(
             "startPeriod": min(health.start_period, LONGEST_START_PERIOD),
         }
     return definition
+
+
+def _linux_parameters(container: ContainerArgs) -> dict[str, object]:
+    parameters: dict[str, object] = {
+        # Docker's init as process 1 hands signals on and buries orphans, whatever the image's entry point does.
+        "initProcessEnabled": True,
+        "capabilities": {"drop": list(DROPPED_CAPABILITIES)},
+    }
+    if container.read_only_root_filesystem:
+        # Java's libraries unpack native code there and run it.
+        options = ["exec", "nosuid", "nodev"]
+        temporary = {"containerPath": TEMPORARY_FOLDER, "size": TEMPORARY_SPACE, "mountOptions": options}
+        parameters["tmpfs"] = [temporary]
+    return parameters
 
 
 def log_stream(task_id: str) -> str:

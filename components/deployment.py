@@ -8,14 +8,13 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from botocore.exceptions import ClientError
+from typing import Any, Literal, TypeVar
 
 from components.container_definition import log_stream
 from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget
 
 Clock = Callable[[], float]
+T = TypeVar("T")
 
 POLL_INTERVAL = 2.0
 """Seconds between two looks at the service."""
@@ -29,6 +28,7 @@ ROLLBACK_TIMEOUT = 60.0
 LOG_LINES = 15
 MAX_TASKS_IN_REPORT = 5
 EVENTS_IN_REPORT = 5
+LAUNCHES_IN_REPORT = 2
 
 State = Literal["running", "completed", "failed"]
 Service = Mapping[str, Any]
@@ -43,6 +43,7 @@ class Target:
     task_definition: str
     target_group: str
     log_group: str
+    auto_scaling_group: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,15 @@ class Clients:
     ecs: Any
     logs: Any
     elbv2: Any
+    autoscaling: Any
 
 
 @dataclass(kw_only=True)
 class DeploymentWatch:
     """Looks at a deployment, once with each call of `look`, until it has completed or failed.
 
-    Errors of AWS (ClientError, and others of botocore) pass through.
+    What AWS refuses to say about the deployment itself (botocore's ClientError) passes through; what it refuses to say
+    about the causes is left out of the report, which then says so.
     """
 
     clients: Clients
@@ -111,25 +114,60 @@ class DeploymentWatch:
 
     def report(self) -> FailedDeployment:
         """Gather what is known of the failure."""
-        self._remember_stopped_tasks()
+        unread: list[str] = []
+        _try(self._remember_stopped_tasks, unread)
         service = self._service()
         newest = sorted(self._stopped.values(), key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
+        stopped = [self._stopped_task(task, unread) for task in newest[:MAX_TASKS_IN_REPORT]]
         return FailedDeployment(
             service=service["serviceName"],
             deployment=self.deployment_id,
             task_definition=_revision(self.target.task_definition),
             reason=self.reason,
-            stopped_tasks=[self._stopped_task(task) for task in newest[:MAX_TASKS_IN_REPORT]],
+            stopped_tasks=stopped,
             stopped_count=len(newest),
-            unhealthy_targets=self._unhealthy_targets(),
+            waiting_tasks=_try(self._waiting_tasks, unread) or 0,
+            failed_launches=_try(self._failed_launches, unread) or [],
+            unhealthy_targets=_try(self._unhealthy_targets, unread) or [],
             events=[event["message"] for event in service.get("events", [])[:EVENTS_IN_REPORT]],
             serving=serving(service),
+            try_again=self._try_again(service),
+            unread=sorted(set(unread)),
         )
+
+    def _try_again(self, service: Service) -> str:
+        """Return the command that deploys the same once more: where ECS has gone back, the state must be told first."""
+        primary = _primary(service)
+        if primary is not None and primary["taskDefinition"] != self.target.task_definition:
+            return "pulumi up --refresh"
+        return (
+            f"aws ecs update-service --cluster {self.target.cluster} --service {self.target.service} "
+            "--force-new-deployment"
+        )
+
+    def _waiting_tasks(self) -> int:
+        """Return how many tasks of the deployment have no instance yet."""
+        ecs, cluster = self.clients.ecs, self.target.cluster
+        arns = ecs.list_tasks(cluster=cluster, serviceName=self.target.service, desiredStatus="RUNNING")["taskArns"]
+        tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
+        return sum(
+            task.get("taskDefinitionArn") == self.target.task_definition and task.get("lastStatus") == "PROVISIONING"
+            for task in tasks
+        )
+
+    def _failed_launches(self) -> list[str]:
+        """Return why instances could not be launched, newest first: a quota, no capacity, an AMI that is gone."""
+        activities = self.clients.autoscaling.describe_scaling_activities(
+            AutoScalingGroupName=self.target.auto_scaling_group, MaxRecords=20
+        )["Activities"]
+        reasons = [a.get("StatusMessage", "") for a in activities if a["StatusCode"] == "Failed"]
+        return list(dict.fromkeys(reason for reason in reasons if reason))[:LAUNCHES_IN_REPORT]
 
     def _service(self) -> Service:
         answer = self.clients.ecs.describe_services(cluster=self.target.cluster, services=[self.target.service])
-        service: Service = answer["services"][0]
-        return service
+        services: list[Service] = answer["services"]
+        # A service that was made just now may not be known everywhere yet.
+        return services[0] if services else {"serviceName": self.target.service, "deployments": []}
 
     def _remember_stopped_tasks(self) -> None:
         """ECS forgets stopped tasks, some of them at once where it goes back, so they are kept as they are seen."""
@@ -142,7 +180,7 @@ class DeploymentWatch:
             if task.get("taskDefinitionArn") == self.target.task_definition and task.get("lastStatus") == "STOPPED":
                 self._stopped[task["taskArn"]] = task
 
-    def _stopped_task(self, task: Mapping[str, Any]) -> StoppedTask:
+    def _stopped_task(self, task: Mapping[str, Any], unread: list[str]) -> StoppedTask:
         container: Mapping[str, Any] = next(iter(task.get("containers", [])), {})
         task_id = task["taskArn"].rsplit("/", 1)[-1]
         return StoppedTask(
@@ -150,7 +188,7 @@ class DeploymentWatch:
             reason=task.get("stoppedReason", ""),
             exit_code=container.get("exitCode"),
             container_reason=container.get("reason", ""),
-            log_lines=self._log_lines(task_id),
+            log_lines=_try(lambda: self._log_lines(task_id), unread) or [],
         )
 
     def _log_lines(self, task_id: str) -> list[str]:
@@ -161,10 +199,8 @@ class DeploymentWatch:
                 limit=LOG_LINES,
                 startFromHead=False,
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ResourceNotFoundException":
-                return []
-            raise
+        except self.clients.logs.exceptions.ResourceNotFoundException:
+            return []
         return [event["message"].rstrip() for event in answer["events"]][-LOG_LINES:]
 
     def _unhealthy_targets(self) -> list[UnhealthyTarget]:
@@ -178,6 +214,15 @@ class DeploymentWatch:
             for described in answer["TargetHealthDescriptions"]
             if described["TargetHealth"]["State"] == "unhealthy"
         ]
+
+
+def _try(question: Callable[[], T], unread: list[str]) -> T | None:
+    """Return the answer, or None where AWS refuses it, whose words `unread` gets: the failure is to be told anyway."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001 botocore's errors, which a preview is not to load
+        unread.append(str(error))
+        return None
 
 
 def newest_deployment(deployments: list[Mapping[str, Any]], task_definition: str) -> str:
@@ -195,10 +240,7 @@ def why_gone(service: Service, task_definition: str, *, was_seen: bool) -> str:
     now = f"the service is at {_revision(primary['taskDefinition'])}" if primary else "the service has no deployment"
     if was_seen:
         return f"ECS has gone back from it; {now}"
-    return (
-        f"an earlier deployment of {_revision(task_definition)} failed, and ECS went back from it; {now}. Where the "
-        "cause has been mended outside of this program, `pulumi up --refresh` deploys it again"
-    )
+    return f"an earlier deployment of {_revision(task_definition)} failed, and ECS went back from it; {now}"
 
 
 def progress_of(deployment: Mapping[str, Any]) -> str:

@@ -1,7 +1,10 @@
 """The report of a deployment that failed: pure text, for a person who has to act on it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 KILLED = 137
 """Exit code of a process that SIGKILL ended: 128 and the signal's number."""
@@ -29,7 +32,11 @@ class UnhealthyTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedDeployment:
-    """What is known of a deployment that failed."""
+    """What is known of a deployment that failed.
+
+    `waiting_tasks` have no instance yet, and `failed_launches` say why instances could not be launched. `try_again` is
+    the command that deploys the same once more; `unread` is what AWS refused to say.
+    """
 
     service: str
     deployment: str
@@ -38,12 +45,24 @@ class FailedDeployment:
     serving: str
     stopped_tasks: Sequence[StoppedTask] = field(default_factory=list)
     stopped_count: int = 0
+    waiting_tasks: int = 0
+    failed_launches: Sequence[str] = field(default_factory=list)
     unhealthy_targets: Sequence[UnhealthyTarget] = field(default_factory=list)
     events: Sequence[str] = field(default_factory=list)
+    try_again: str = ""
+    unread: Sequence[str] = field(default_factory=list)
 
 
 def render(failed: FailedDeployment) -> str:
-    """Return the report: the deployment and ECS's reason, how its tasks ended, what serves now, what to do."""
+    """Return the report: the deployment and ECS's reason, how its tasks ended, what serves now, what to do.
+
+    What the container and AWS say is quoted without control characters, and no line of it stands first: it is shown in
+    terminals and by CI, which take some lines for commands.
+    """
+    return "\n".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", line) for line in _lines(failed))
+
+
+def _lines(failed: FailedDeployment) -> list[str]:
     lines = [
         f"The deployment of {failed.task_definition} failed.",
         f"  Deployment: {failed.deployment or 'unknown'} of service {failed.service}",
@@ -54,11 +73,17 @@ def render(failed: FailedDeployment) -> str:
     if failed.stopped_count > len(failed.stopped_tasks):
         lines.append(f"  {failed.stopped_count - len(failed.stopped_tasks)} more task(s) stopped before these.")
     lines += [f"  Target {t.id} is unhealthy: {t.reason} {t.description}".rstrip() for t in failed.unhealthy_targets]
+    if failed.waiting_tasks:
+        lines.append(f"  {failed.waiting_tasks} task(s) wait for an instance with room.")
+    lines += [f"  An instance could not be launched: {reason}" for reason in failed.failed_launches]
     if failed.events:
-        lines += ["  What ECS says, newest first:", *(f"    {event}" for event in failed.events)]
+        lines += ["  What ECS says, newest first:", *(f"    | {event}" for event in failed.events)]
     lines.append(f"  Serving now: {failed.serving}")
     lines.append(f"  What to do: {_advice(failed)}")
-    return "\n".join(lines)
+    if failed.try_again:
+        lines.append(f"  Where the cause was outside of this program, once it is mended: {failed.try_again}")
+    lines += [f"  (AWS would not say more: {reason})" for reason in failed.unread]
+    return lines
 
 
 def _alike(tasks: Sequence[StoppedTask]) -> list[list[StoppedTask]]:
@@ -77,7 +102,7 @@ def _ending(alike: list[StoppedTask]) -> list[str]:
         ending = [] if task.exit_code is None else [f"exit code {task.exit_code}"]
         lines.append("    Container: " + ", ".join(ending + [task.container_reason] * bool(task.container_reason)))
     if task.log_lines:
-        lines += ["    Its last log lines:", *(f"      {line}" for line in task.log_lines)]
+        lines += ["    Its last log lines:", *(f"      | {line}" for line in task.log_lines)]
     elif task.exit_code is not None:
         lines.append("    It logged nothing.")
     return lines
@@ -91,6 +116,10 @@ def _advice(failed: FailedDeployment) -> str:
     for sign, advice in _ADVICE.items():
         if sign in signs:
             return advice
+    if failed.failed_launches:
+        return "the Auto Scaling group can't launch an instance; AWS's reason above names what is short or wrong"
+    if failed.waiting_tasks:
+        return "no instance has room for the task; raise capacity.max, or see why no instance has joined the cluster"
     if KILLED in exit_codes:
         return "the container was killed: by itself, or for memory (container.memory)"
     if exit_codes:

@@ -19,6 +19,9 @@ what is advertised. Seen: 1,901 of 2,048 MiB (t3.small, 93 %), 3,828 of 4,096 (t
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/memory-management.html
 """
 
+FIXED_OVERHEAD = 150
+"""MiB that we take off at least: most of what the kernel keeps for itself does not shrink with the instance."""
+
 RESERVED_MEMORY = 32
 """MiB kept from tasks for the agent and the system (ECS_RESERVED_MEMORY)."""
 
@@ -55,7 +58,7 @@ class InstanceType:
 
     @property
     def registered_memory(self) -> int:
-        return int(self.memory * REGISTERED_SHARE)
+        return min(int(self.memory * REGISTERED_SHARE), self.memory - FIXED_OVERHEAD)
 
     @property
     def platform(self) -> str:

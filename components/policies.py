@@ -1,9 +1,19 @@
 """IAM policies, each with no more than its holder needs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 Policy = dict[str, object]
 Statement = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretAccess:
+    """What a role may read, by ARN: secrets, those of them that a KMS key of their own encrypts, SSM parameters."""
+
+    secret_arns: Sequence[str] = ()
+    own_key_arns: Sequence[str] = ()
+    parameter_arns: Sequence[str] = ()
 
 
 def policy(*statements: Statement) -> Policy:
@@ -62,12 +72,7 @@ def instance_policy(cluster_arn: str) -> Policy:
             [instances],
             condition={"ArnEquals": {"ecs:cluster": cluster_arn}},
         ),
-        allow(
-            ["ecs:TagResource"],
-            [instances],
-            condition={"StringEquals": {"ecs:CreateAction": "RegisterContainerInstance"}},
-        ),
-        allow(["ecs:DiscoverPollEndpoint", "ec2:DescribeTags"], ["*"]),
+        allow(["ecs:DiscoverPollEndpoint"], ["*"]),
         allow(
             [
                 "ssm:UpdateInstanceInformation",
@@ -81,14 +86,7 @@ def instance_policy(cluster_arn: str) -> Policy:
     )
 
 
-def execution_policy(
-    *,
-    repository_arn: str,
-    log_group_arn: str,
-    secret_arns: Sequence[str],
-    parameter_arns: Sequence[str],
-    key_arns: Sequence[str],
-) -> Policy:
+def execution_policy(*, repository_arn: str, log_group_arn: str, injectable: SecretAccess) -> Policy:
     """Return what the ECS agent does to start a task: pull its image, open its log, read what it injects.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
@@ -98,18 +96,40 @@ def execution_policy(
         allow(["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [repository_arn]),
         allow(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"]),
     ]
-    if secret_arns:
-        statements.append(allow(["secretsmanager:GetSecretValue"], secret_arns))
-    if parameter_arns:
-        statements.append(allow(["ssm:GetParameters"], parameter_arns))
-    if key_arns:
-        statements.append(allow(["kms:Decrypt"], key_arns))
-    return policy(*statements)
+    if injectable.secret_arns:
+        statements.append(allow(["secretsmanager:GetSecretValue"], injectable.secret_arns))
+    if injectable.parameter_arns:
+        statements.append(allow(["ssm:GetParameters"], injectable.parameter_arns))
+        statements.append(_decrypt("ssm", context="PARAMETER_ARN", arns=injectable.parameter_arns))
+    return policy(*statements, *_decrypt_secrets(injectable))
 
 
-def task_policy(*, secret_arns: Sequence[str], key_arns: Sequence[str]) -> Policy:
+def task_policy(readable: SecretAccess) -> Policy:
     """Return what the running task does by itself: read its secrets."""
-    statements = [allow(["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"], secret_arns)]
-    if key_arns:
-        statements.append(allow(["kms:Decrypt"], key_arns))
-    return policy(*statements)
+    actions = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+    return policy(allow(actions, readable.secret_arns), *_decrypt_secrets(readable))
+
+
+def _decrypt_secrets(access: SecretAccess) -> list[Statement]:
+    return [_decrypt("secretsmanager", context="SecretARN", arns=access.own_key_arns)] if access.own_key_arns else []
+
+
+def _decrypt(service: str, *, context: str, arns: Sequence[str]) -> Statement:
+    """Return the right to any key, as far as `service` uses it for what has one of `arns`, and for nothing else.
+
+    So the key needs not be known, which may be named by its ID, its ARN or an alias, or be another account's.
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
+    https://docs.aws.amazon.com/kms/latest/developerguide/services-parameter-store.html
+    """
+    _, partition, _, region, *_ = arns[0].split(":")
+    suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+    return allow(
+        ["kms:Decrypt"],
+        [f"arn:{partition}:kms:{region}:*:key/*"],
+        condition={
+            "StringEquals": {
+                "kms:ViaService": f"{service}.{region}.{suffix}",
+                f"kms:EncryptionContext:{context}": list(arns),
+            }
+        },
+    )

@@ -10,8 +10,8 @@ from pulumi import Output, ResourceOptions
 RELEASE_TAGS = "v*"
 """The tags of releases, which never move and never expire."""
 
-UNTAGGED_DAYS = 14
 KEPT_IMAGES = 20
+"""Images kept of those with other tags, and as many of those without: one that has lost its tag may still run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +74,10 @@ def lifecycle_policy() -> dict[str, object]:
             ),
             _rule(
                 2,
-                f"Untagged images go after {UNTAGGED_DAYS} days",
+                f"Of those without a tag the newest {KEPT_IMAGES} stay",
                 tagStatus="untagged",
-                countType="sinceImagePushed",
-                countUnit="days",
-                countNumber=UNTAGGED_DAYS,
+                countType="imageCountMoreThan",
+                countNumber=KEPT_IMAGES,
             ),
             _rule(
                 3,

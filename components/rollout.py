@@ -21,6 +21,7 @@ class RolloutArgs:
     task_definition_arn: Input[str]
     target_group_arn: Input[str]
     log_group_name: Input[str]
+    auto_scaling_group_name: Input[str]
     region: str
     profile: str | None
     timeout: int
@@ -48,6 +49,7 @@ class Rollout(pulumi.ComponentResource):
                 task_definition=args.task_definition_arn,
                 target_group=args.target_group_arn,
                 log_group=args.log_group_name,
+                auto_scaling_group=args.auto_scaling_group_name,
             ).apply(self._wait)
         self.register_outputs({})
 
@@ -90,6 +92,11 @@ class Rollout(pulumi.ComponentResource):
 def _clients(region: str, profile: str | None) -> Clients:
     # Loading boto3 takes half a second, which a preview, that never waits, is spared.
     import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
 
+    patient = Config(retries={"mode": "standard", "max_attempts": 10})
     session: Any = boto3.session.Session(region_name=region, profile_name=profile)
-    return Clients(ecs=session.client("ecs"), logs=session.client("logs"), elbv2=session.client("elbv2"))
+    ecs, logs, elbv2, autoscaling = (
+        session.client(service, config=patient) for service in ("ecs", "logs", "elbv2", "autoscaling")
+    )
+    return Clients(ecs=ecs, logs=logs, elbv2=elbv2, autoscaling=autoscaling)

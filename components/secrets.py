@@ -11,10 +11,10 @@ from components.secret_references import SecretReference
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """A secret that exists; `key_arn` is the KMS key of its own that it is encrypted with, if any."""
+    """A secret that exists, and whether a KMS key of its own encrypts it, and not AWS's, which needs no permission."""
 
     arn: str
-    key_arn: str | None
+    has_own_key: bool
 
 
 def find_secrets(
@@ -30,23 +30,11 @@ def _find_secret(provider: aws.Provider, name: str, *, region: str) -> LookUp[Se
 
     async def secret() -> Secret:
         found = await ask(provider, "aws:secretsmanager/getSecret:getSecret", aws.secretsmanager.GetSecretResult, **by)
-        return Secret(arn=found.arn, key_arn=key_arn(found.kms_key_id, secret_arn=found.arn))
+        key = found.kms_key_id
+        return Secret(arn=found.arn, has_own_key=bool(key) and not key.endswith("alias/aws/secretsmanager"))
 
     return LookUp(
         secret(),
         missing=f"container: there is no secret {name} in Secrets Manager in {region}; `aws secretsmanager "
-        f"create-secret --region {region} --name {name} --secret-string file://secret.json` makes one",
+        f"create-secret --region {region} --name {name} --secret-string file:///dev/stdin` makes one",
     )
-
-
-def key_arn(key: str | None, *, secret_arn: str) -> str | None:
-    """Return the ARN of the key that a secret names by its ID or ARN; None for AWS's own, which needs no permission.
-
-    https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
-    """
-    if not key or key.endswith("alias/aws/secretsmanager"):
-        return None
-    if key.startswith("arn:"):
-        return key
-    _, partition, _, region, account, _ = secret_arn.split(":", 5)
-    return f"arn:{partition}:kms:{region}:{account}:{key if key.startswith('alias/') else f'key/{key}'}"

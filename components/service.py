@@ -17,7 +17,7 @@ from components.container_definition import (
 from components.fit import DeploymentBounds
 from components.instances import Architecture
 from components.lookups import LookUp, ask
-from components.policies import execution_policy, task_policy, task_trust
+from components.policies import Policy, SecretAccess, execution_policy, task_policy, task_trust
 
 SCALE_OUT_COOLDOWN = 60
 SCALE_IN_COOLDOWN = 300
@@ -31,15 +31,6 @@ class Account:
     partition: str
     region: str
     id: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SecretAccess:
-    """What a role may read: secrets and SSM parameters by their ARNs, and the KMS keys that they need."""
-
-    secret_arns: Sequence[str] = ()
-    parameter_arns: Sequence[str] = ()
-    key_arns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +60,7 @@ class ServiceArgs:
     cpu_target: int
     circuit_breaker: bool
     bounds: DeploymentBounds
+    role_path: str
     log_group_prefix: str
     log_retention_days: int
 
@@ -153,6 +145,7 @@ class Service(pulumi.ComponentResource):
         trusted = task_trust(partition=account.partition, region=account.region, account=account.id)
         return aws.iam.Role(
             f"{self._name}-{role}",
+            path=self._args.role_path,
             description=description,
             assume_role_policy=pulumi.Output.json_dumps(trusted),
             opts=self._child,
@@ -160,16 +153,9 @@ class Service(pulumi.ComponentResource):
 
     def _execution_role(self, log_group: aws.cloudwatch.LogGroup) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
         role = self._role("execution", "Starts tasks: pulls the image, opens the log, reads what is injected")
-        access = self._args.injectable
 
-        def rights(arns: list[str]) -> dict[str, object]:
-            return execution_policy(
-                repository_arn=arns[0],
-                log_group_arn=arns[1],
-                secret_arns=access.secret_arns,
-                parameter_arns=access.parameter_arns,
-                key_arns=access.key_arns,
-            )
+        def rights(arns: list[str]) -> Policy:
+            return execution_policy(repository_arn=arns[0], log_group_arn=arns[1], injectable=self._args.injectable)
 
         policy = aws.iam.RolePolicy(
             f"{self._name}-execution",
@@ -187,7 +173,7 @@ class Service(pulumi.ComponentResource):
         policy = aws.iam.RolePolicy(
             f"{self._name}-task",
             role=role.name,
-            policy=Output.json_dumps(task_policy(secret_arns=access.secret_arns, key_arns=access.key_arns)),
+            policy=Output.json_dumps(task_policy(access)),
             opts=self._child,
         )
         return role, [policy]

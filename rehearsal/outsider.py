@@ -110,7 +110,9 @@ class Outsider:
         expect(rules, "no rule lets anything in")
         problems = openings(rules, balancer_groups=self._balancer["SecurityGroups"])
         expect(not problems, "; ".join(problems))
-        return f"{len(rules)} rules in {len(groups)} security groups: the world gets in at 443, and only from there on"
+        return (
+            f"{len(rules)} rules in {len(groups)} security groups: the world reaches the load balancer at 443, no more"
+        )
 
     # The instances
 
@@ -164,7 +166,7 @@ class Outsider:
         others = {each["Target"]["Id"] for each in targets} - instances
         expect(not others, f"targets are no instances of the group: {others}")
         ports = ", ".join(str(each["Target"]["Port"]) for each in targets)
-        return f"{len(states)} healthy targets, at host ports {ports}"
+        return f"healthy targets: {len(states)}, at host ports {ports}"
 
     def runs_what_ecr_has_under_the_tag(self) -> str:
         tag, repository = self._outputs["tag"], self._outputs["repository"].partition("/")[2]
@@ -186,7 +188,8 @@ class Outsider:
         breaker = service["deploymentConfiguration"]["deploymentCircuitBreaker"]
         is_on = self._settings.service.circuit_breaker
         expect(breaker["enable"] == breaker["rollback"] == is_on, f"its circuit breaker is {breaker}")
-        return f"{counts[0]} of {counts[1]} tasks run {wanted.rpartition('/')[2]}; goes back by itself: {is_on}"
+        goes_back = "goes back by itself" if is_on else "no circuit breaker"
+        return f"{counts[0]} of {counts[1]} tasks run {wanted.rpartition('/')[2]}; {goes_back}"
 
     def tasks(self) -> list[Json]:
         """The tasks of the service that are to run."""
@@ -314,5 +317,5 @@ def staying(client: Client) -> dict[str, list[str]]:
         "repository": [each["repositoryName"] for each in client("ecr").describe_repositories()["repositories"]],
         "hosted zone": [each["Name"].rstrip(".") for each in client("route53").list_hosted_zones()["HostedZones"]],
         "secrets": [each["Name"] for each in client("secretsmanager").list_secrets()["SecretList"]],
-        "logs": [each["logGroupName"] for each in client("logs").describe_log_groups()["logGroups"]],
+        "log groups": [each["logGroupName"] for each in client("logs").describe_log_groups()["logGroups"]],
     }

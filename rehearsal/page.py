@@ -39,7 +39,9 @@ class Expected:
         # With cgroup v2 the kernel knows weights only, and engines turn shares into them in two ways.
         if "cpuShares" not in limits and container.cpu != DEFAULT_SHARES and not limits.get("cpuWeight"):
             found.append("it has no CPU weight")
-        found += [f"{name} is {secrets.get(name)}, not readable" for name in self.readable if secrets.get(name) != "readable"]
+        found += [
+            f"{name} is {secrets.get(name)}, not readable" for name in self.readable if secrets.get(name) != "readable"
+        ]
         found += [
             f"{name} is {secrets.get(name)}, not denied"
             for name in self.denied

@@ -1,7 +1,7 @@
 """What `pulumi` prints as it works, without a terminal: a line where an operation begins, and one where it ends.
 
-Of some fifty operations most end in a moment. Those are counted in one line; what takes longer, fails or has a message is
-shown as Pulumi says it, and while nothing is printed, a line now and then says what is under way.
+Of some fifty operations most end in a moment. Those are counted in one line; what takes longer, fails or has a message
+is shown as Pulumi says it, and while nothing is printed, a line now and then says what is under way.
 """
 
 import re
@@ -15,6 +15,8 @@ from rehearsal.progress import Say
 
 QUIET_SECONDS = 15
 """After so long without a line, one says what is still under way."""
+
+LOOKS_EVERY = 1.0
 
 _OPERATION = re.compile(
     r"^ *(?P<sign>[-+~<>=.]{1,2}) +(?P<type>\w+:\w[\w/]*:\w+) (?P<name>\S+) "
@@ -39,6 +41,11 @@ class Operation:
         return self.verb.endswith("ed")
 
     @property
+    def is_pulumis_own(self) -> bool:
+        """Whether it is of a component, a provider or the stack: nothing in AWS."""
+        return self.type.startswith(("pulumi:", "booklink:"))
+
+    @property
     def short_type(self) -> str:
         return self.type.rpartition(":")[2]
 
@@ -61,7 +68,7 @@ class Operation:
 def changed(output: str) -> list[str]:
     """The types of the resources that an update changed, of all but Pulumi's own, each once and sorted."""
     found = [operation for line in output.splitlines() if (operation := Operation.parse(line)) and operation.ended]
-    return sorted({each.type for each in found if not each.type.startswith(("pulumi:", "booklink:"))})
+    return sorted({each.type for each in found if not each.is_pulumis_own})
 
 
 class Progress:
@@ -74,7 +81,7 @@ class Progress:
         self._counted: Counter[tuple[str, str]] = Counter()
         self._under_way: dict[str, Operation] = {}
         self._begun = self._told = time.monotonic()
-        self._is_blank = False
+        self._blank_before = False
         self._ended = threading.Event()
 
     def __enter__(self) -> "Progress":
@@ -90,22 +97,30 @@ class Progress:
         """Take the next line that Pulumi printed."""
         with self._lock:
             operation = Operation.parse(line)
-            if operation and not operation.ended and not operation.message:
-                self._under_way[f"{operation.type} {operation.name}"] = operation
+            if operation and self._is_kept_for_later(operation):
                 return
-            if operation and operation.ended:
-                self._under_way.pop(f"{operation.type} {operation.name}", None)
-                if (operation.seconds or 0) < 1 and not operation.message:
-                    self._counted[operation.sign, operation.short_type] += 1
-                    return
             self._tell_counted()
             self._tell(line.rstrip())
 
+    def _is_kept_for_later(self, operation: Operation) -> bool:
+        """Keep what is under way, what it says meanwhile, and what ended in a moment."""
+        thing = f"{operation.type} {operation.name}"
+        if not operation.ended:
+            self._under_way[thing] = operation
+            return True
+        self._under_way.pop(thing, None)
+        if (operation.seconds or 0) >= 1 or (operation.message and operation.is_pulumis_own):
+            return False
+        if not operation.is_pulumis_own:
+            self._counted[operation.sign, operation.short_type] += 1
+        return True
+
     def _tell(self, line: str) -> None:
-        if line or not self._is_blank:
-            self._say(f"{self._prefix}{line}".rstrip())
-        self._is_blank = not line
-        self._told = time.monotonic()
+        if line:
+            for each in ("", line) if self._blank_before else (line,):
+                self._say(f"{self._prefix}{each}".rstrip())
+            self._told = time.monotonic()
+        self._blank_before = not line
 
     def _tell_counted(self) -> None:
         for sign in dict.fromkeys(sign for sign, _ in self._counted):
@@ -115,9 +130,12 @@ class Progress:
         self._counted.clear()
 
     def _break_silences(self) -> None:
-        while not self._ended.wait(1):
+        while not self._ended.wait(LOOKS_EVERY):
             with self._lock:
                 if time.monotonic() - self._told >= QUIET_SECONDS:
                     self._tell_counted()
-                    doing = ", ".join(f"{each.short_type} {each.verb}" for each in self._under_way.values())
-                    self._tell(f"    after {time.monotonic() - self._begun:.0f} s: {doing or 'waiting'}")
+                    self._tell(f"    after {time.monotonic() - self._begun:.0f} s: {self._doing()}")
+
+    def _doing(self) -> str:
+        things = [each for each in self._under_way.values() if not each.is_pulumis_own]
+        return ", ".join(f"{each.verb} {each.short_type} {each.message}".rstrip() for each in things) or "waiting still"

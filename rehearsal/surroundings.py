@@ -32,7 +32,11 @@ from rehearsal.progress import Say
 REGION = "eu-central-1"
 ACCOUNT_STARTS_SECONDS = 60
 ACCOUNT_ENDS_SECONDS = 20
-PULUMI_ENDS_SECONDS = 60
+PULUMI_ENDS_SECONDS = 10
+"""What it is waiting for need not be waited for: the account goes too."""
+
+SOCKET_PATH_LIMIT = 80
+"""The kernel allows 107 characters for a socket's path, of which the plugins' names take some."""
 NO_PROFILE = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -116,7 +120,7 @@ def account(port: int | None = None) -> Iterator[Account]:
         (started.folder / "empty").touch()
         log = started.folder / "log"
         with log.open("w") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own module
+            process = subprocess.Popen(
                 [*ends_with_its_parent(), sys.executable, "-m", "rehearsal.account", str(started.port)],
                 cwd=ROOT,
                 env=started.environment,
@@ -188,25 +192,31 @@ def _wait_for_account(account: Account, process: "subprocess.Popen[bytes]", log:
     raise SurroundingsError(f"the emulated account {state}:\n{last}")
 
 
-def _remove_containers(port: int) -> None:
-    """Remove what the account had no time to remove, by the label that it gives to its containers."""
+def containers(port: int) -> list[str]:
+    """The containers of the account at `port`, stopped ones too, by the label that it gives them."""
     host = os.environ.get("MINISTACK_HOSTNAME") or socket.gethostname()
-    found = _docker("ps", "--all", "--quiet", "--filter", f"label=ministack.instance={host}:{port}")
-    if found:
+    return _docker("ps", "--all", "--quiet", "--filter", f"label=ministack.instance={host}:{port}")
+
+
+def _remove_containers(port: int) -> None:
+    """Remove what the account had no time to remove."""
+    if found := containers(port):
         _docker("rm", "--force", "--volumes", *found)
 
 
 def _remove_images(port: int) -> None:
     """Remove what was built for this account's ECR: its registry is gone."""
-    found = _docker("images", "--quiet", "--no-trunc", "--filter", f"reference=127.0.0.1:{port}/*")
-    if found:
-        _docker("rmi", "--force", *dict.fromkeys(found))
+    # By their names: another account may have built the same image, and run it.
+    shown = ("--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}")
+    names = _docker("images", *shown, "--filter", f"reference=127.0.0.1:{port}/*")
+    if found := [name for name in dict.fromkeys(names) if "<none>" not in name]:
+        _docker("rmi", "--force", *found)
 
 
 def _docker(*arguments: str) -> list[str]:
     if not shutil.which("docker"):
         return []
-    done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)  # noqa: S603, S607
+    done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
     return done.stdout.split()
 
 
@@ -294,7 +304,36 @@ def workspace(account: Account, variables: Mapping[str, str]) -> Iterator[Worksp
         (directory / ".venv").symlink_to(sys.prefix)
         state.mkdir()
         own = {"PULUMI_BACKEND_URL": state.as_uri(), "VIRTUAL_ENV": sys.prefix}
-        yield Workspace(directory=directory, variables=dict(variables) | own, account=account)
+        with _temporary_folder(Path(folder)) as temporary:
+            own["TMPDIR"] = str(temporary)
+            yield Workspace(directory=directory, variables=dict(variables) | own, account=account)
+
+
+@contextmanager
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    """Where plugins put the sockets that they leave behind when they are killed: in `folder`, if its path is short."""
+    inside = folder / "tmp"
+    if len(str(inside)) <= SOCKET_PATH_LIMIT:
+        inside.mkdir()
+        yield inside
+        return
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as elsewhere:
+        yield Path(elsewhere)
+
+
+_running: "set[subprocess.Popen[str]]" = set()
+
+
+def end_sessions() -> None:
+    """End the commands that other threads run in sessions: Ctrl-C reaches the main thread alone."""
+    running = list(_running)
+    for process in running:
+        process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + PULUMI_ENDS_SECONDS
+    while any(process.poll() is None for process in running) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for process in running:
+        _kill_session(process.pid)
 
 
 def run_in_session(
@@ -307,7 +346,7 @@ def run_in_session(
 ) -> Outcome:
     """Run a command that starts others. Where this is interrupted it is asked to stop, and none of them outlives it."""
     begun = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603 - the callers' own commands
+    process = subprocess.Popen(
         [*ends_with_its_parent(signal.SIGINT), *command],
         cwd=directory,
         env=dict(environment),
@@ -319,6 +358,7 @@ def run_in_session(
         start_new_session=True,
     )
     lines: list[str] = []
+    _running.add(process)
     try:
         if not terminal:
             for line in cast(IO[str], process.stdout):
@@ -329,6 +369,7 @@ def run_in_session(
     finally:
         with undisturbed():
             _end(process, first=signal.SIGINT, seconds=PULUMI_ENDS_SECONDS)
+        _running.discard(process)
     return Outcome(status=process.returncode, output="\n".join(lines), seconds=time.monotonic() - begun)
 
 
@@ -338,13 +379,17 @@ def _end(process: "subprocess.Popen[Any]", *, first: signal.Signals, seconds: fl
         process.send_signal(first)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=seconds)
-    for member in session_members(process.pid):
-        with suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
+    _kill_session(process.pid)
     if process.stdout:
         process.stdout.close()
     process.kill()
     process.wait()
+
+
+def _kill_session(session: int) -> None:
+    for member in session_members(session):
+        with suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 def session_members(session: int) -> list[int]:

@@ -53,11 +53,11 @@ def _base_image(dockerfile: Path, *, say: Say) -> str | None:
 def _has(image: str, *, say: Say) -> bool:
     """Whether Docker has the image, or can pull it."""
     inspect = ["docker", "image", "inspect", image]
-    if subprocess.run(inspect, check=False, capture_output=True).returncode == 0:  # noqa: S603
+    if subprocess.run(inspect, check=False, capture_output=True).returncode == 0:
         return True
     say(f"  pulling {image}")
     pull = ["docker", "pull", "--quiet", image]
     try:
-        return subprocess.run(pull, check=False, capture_output=True, timeout=PULL_SECONDS).returncode == 0  # noqa: S603
+        return subprocess.run(pull, check=False, capture_output=True, timeout=PULL_SECONDS).returncode == 0
     except subprocess.TimeoutExpired:
         return False

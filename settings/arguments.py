@@ -3,9 +3,9 @@
 from components.container_definition import ContainerArgs, ContainerHealthArgs
 from components.image import BuildArgs
 from components.load_balancer import HealthCheckArgs
+from components.policies import SecretAccess
 from components.secret_references import SecretReference
 from components.secrets import Secret
-from components.service import SecretAccess
 from settings.model import Settings
 
 
@@ -83,5 +83,5 @@ def secret_access(references: list[SecretReference], secrets: dict[str, Secret])
     return SecretAccess(
         secret_arns=sorted({secret.arn for secret in found}),
         parameter_arns=sorted({reference.name for reference in references if reference.is_parameter}),
-        key_arns=sorted({secret.key_arn for secret in found if secret.key_arn}),
+        own_key_arns=sorted({secret.arn for secret in found if secret.has_own_key}),
     )

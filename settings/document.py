@@ -38,7 +38,8 @@ def document() -> str:
         GENERATED,
         "They stand in `Pulumi.pre.yaml` and `Pulumi.live.yaml`, one file for each environment, under "
         "`booklink-backend:`. A wrong one is refused before anything is created, and all wrong ones at once. Besides "
-        "them, `aws:region` says where, and `aws:profile` as whom, if not with AWS's usual credentials.",
+        "them, `aws:region` says where, `aws:profile` as whom, if not with AWS's usual credentials, and "
+        "`aws:allowedAccountIds` in which accounts it may ever run: a list, and worth having in live.",
         _table(Settings, prefix=""),
     ]
     for name, field in Settings.model_fields.items():

@@ -58,6 +58,9 @@ NOT_YET = {
 }
 """Settings whose names are taken, for what a later version will do."""
 
+LONGEST_COMMAND_TIMEOUT = 60
+"""Seconds. https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html"""
+
 CODES_OF_THE_WELL = range(200, 500)
 """https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Matcher.html"""
 
@@ -65,8 +68,14 @@ _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _INLINE_SECRETS = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a password in an address": re.compile(r"://[^/\s:@]+:[^/\s@]+@"),
+    "a GitHub token": re.compile(r"\b(gh[pousr]_|github_pat_)[A-Za-z0-9_]{20,}"),
+    "a password in an address": re.compile(r"://[^/\s:@]*:(?!\d+/)[^\s@]+@|[?&;]password=", re.IGNORECASE),
 }
+_NAME_OF_A_SECRET = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|ACCESS_KEY|PRIVATE_KEY|API_KEY)$", re.IGNORECASE)
+_SECRETS_BELONG = (
+    "which would stand in clear text in the state and the task definition; "
+    "put it into Secrets Manager and name it under container.secrets"
+)
 
 
 def setting(default: Any, description: str, *, allowed: str, example: object, **limits: Any) -> Any:
@@ -175,15 +184,13 @@ def secret_in(text: str) -> str | None:
 
 def _holds_no_secret(value: str) -> str:
     if what := secret_in(value):
-        raise ValueError(
-            f"looks like {what}, which would stand in clear text in the state and the task definition; "
-            "put it into Secrets Manager and name it under container.secrets"
-        )
+        raise ValueError(f"looks like {what}, {_SECRETS_BELONG}")
     return value
 
 
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
 VariableValue = Annotated[str, BeforeValidator(_as_text), AfterValidator(_holds_no_secret)]
+PlainText = Annotated[str, AfterValidator(_holds_no_secret)]
 Reference = Annotated[str, AfterValidator(_is_a_secret_reference)]
 ReadableSecret = Annotated[str, AfterValidator(_is_a_readable_secret)]
 SubnetId = Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")]
@@ -252,7 +259,7 @@ class Container(Group):
         example=256,
         unit="MiB",
     )
-    command: list[str] | None = setting(
+    command: list[PlainText] | None = setting(
         None,
         "command in place of the image's own",
         allowed="a list of texts",
@@ -261,7 +268,7 @@ class Container(Group):
     )
     environment: dict[VariableName, VariableValue] = setting(
         {},
-        "environment variables; never a secret",
+        "environment variables, besides AWS_REGION; never a secret",
         allowed="names (letters, digits, _ and .) and values",
         example={"APP_ENV": "pre"},
     )
@@ -302,6 +309,11 @@ class Container(Group):
                 f"container.memoryReservation: {self.memory_reservation} MiB is more than container.memory "
                 f"({self.memory}); use at most {self.memory}"
             )
+        problems += [
+            f"container.environment.{name}: is a secret by its name, {_SECRETS_BELONG}"
+            for name in sorted(self.environment)
+            if _NAME_OF_A_SECRET.search(name)
+        ]
         problems += [
             f"container.secrets.{name}: stands under container.environment too; keep one of the two"
             for name in sorted(self.environment.keys() & self.secrets.keys())
@@ -346,7 +358,7 @@ class Health(Group):
         example=45,
         unit="seconds",
     )
-    command: Annotated[list[str], AfterValidator(_is_a_health_command)] | None = setting(
+    command: Annotated[list[PlainText], AfterValidator(_is_a_health_command)] | None = setting(
         None,
         "command that Docker runs in the container every health.interval to tell whether it is well; default: none",
         allowed="a list of texts that begins with CMD or CMD-SHELL",
@@ -356,13 +368,18 @@ class Health(Group):
 
     @model_validator(mode="after")
     def _agree(self) -> "Health":
+        problems = []
         if self.timeout >= self.interval:
-            _refuse(
-                [
-                    f"health.timeout: {self.timeout} seconds is not less than health.interval ({self.interval}); "
-                    f"use at most {self.interval - 1}"
-                ]
+            problems.append(
+                f"health.timeout: {self.timeout} seconds is not less than health.interval ({self.interval}); "
+                f"use at most {self.interval - 1}"
             )
+        if self.command and self.timeout > LONGEST_COMMAND_TIMEOUT:
+            problems.append(
+                f"health.timeout: {self.timeout} seconds is more than Docker may take for health.command; "
+                f"use at most {LONGEST_COMMAND_TIMEOUT}"
+            )
+        _refuse(problems)
         return self
 
 
@@ -586,6 +603,11 @@ class Settings(Group):
                 f"host: {self.domain} has {len(self.domain)} characters, and a certificate's first name at most "
                 f"{LONGEST_CERTIFICATE_DOMAIN}; use a shorter host"
             )
+        if self.build is None and not re.match(RELEASE_TAG, self.tag):
+            problems.append(
+                f"tag: {self.tag} is no release, and may be another image tomorrow; an environment without build runs "
+                "a version, such as v1.2.3 (`make release VERSION=v1.2.3` makes one)"
+            )
         platform = self.build and self.build.platform
         if platform and platform != self.capacity.instance.platform:
             problems.append(
@@ -613,6 +635,9 @@ class Settings(Group):
             max_instances=self.capacity.max,
         )
 
+
+RELEASE_TAG = r"^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$"
+"""A version's tag: a v and a version. https://semver.org, less its build metadata, whose + no tag can have."""
 
 LONGEST_CERTIFICATE_DOMAIN = 64
 """https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""

@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 from settings.model import NOT_YET, Settings, group_of, secret_in
 
+_AWS_SETTINGS = ("aws:region", "aws:profile", "aws:allowedAccountIds")
+
 _REGION = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d$")
 
 _ABSENT: tuple[object, ...] = ("", {}, [])
@@ -41,10 +43,11 @@ def load(project: str, stack: str) -> Settings:
     return parse(given, stack=stack, secret=secret)
 
 
-def where(stack: str) -> tuple[str, str | None]:
-    """Return the region (`aws:region`), and the profile of AWS's own files (`aws:profile`) if one is named.
+def where(stack: str) -> tuple[str, str | None, list[str] | None]:
+    """Return `aws:region`, `aws:profile` (of AWS's own files) and `aws:allowedAccountIds`; None where not given.
 
-    Raises WrongSettings where there is no region.
+    Raises WrongSettings where there is no region, and where another of the provider's settings is given: it would be
+    without effect, and an account other than the one that was meant.
     """
     config = pulumi.Config("aws")
     region = config.get("region") or ""
@@ -53,7 +56,11 @@ def where(stack: str) -> tuple[str, str | None]:
         raise WrongSettings(
             _report(stack, [f'aws:region: {problem}; allowed is a region of AWS, such as "eu-central-1"'])
         )
-    return region, config.get("profile")
+    ignored = sorted(key for key in CONFIG.get() if key.startswith("aws:") and key not in _AWS_SETTINGS)
+    if ignored:
+        problems = [f"{key}: is not used; allowed are {', '.join(_AWS_SETTINGS)}" for key in ignored]
+        raise WrongSettings(_report(stack, problems))
+    return region, config.get("profile"), config.get_object("allowedAccountIds")
 
 
 def parse(given: Mapping[str, object], *, stack: str, secret: list[str] | None = None) -> Settings:
@@ -112,7 +119,7 @@ def _problems(detail: ErrorDetails, *, hidden: list[str]) -> list[str]:
     if message and isinstance(detail["input"], dict) and ": " in message:
         return message.split("\n")
     value = json.dumps(detail["input"], default=str)
-    if secret_in(value) or (location and location[0] in hidden):
+    if secret_in(value) or location[:2] == ["container", "secrets"] or (location and location[0] in hidden):
         value = "(not shown)"
     why = f": {message}" if message else ""
     return [f"{name}: {value} is not allowed{why}; allowed is {_allowance(field)}"]

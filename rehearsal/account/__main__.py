@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import docker
@@ -50,7 +51,10 @@ def bridge() -> list[str]:
         network = docker.from_env(timeout=5).networks.get("bridge")
     except (DockerException, OSError):
         return []
-    return [each["Gateway"] for each in network.attrs["IPAM"]["Config"] if _is_here(each.get("Gateway", ""))]
+    # A bridge that an engine has just made is described without its gateway, which is the first address.
+    described = network.attrs["IPAM"]["Config"]
+    gateways = [each.get("Gateway") or str(next(ip_network(each["Subnet"]).hosts())) for each in described]
+    return [each for each in gateways if _is_here(each)]
 
 
 def _is_here(address: str) -> bool:
@@ -59,7 +63,7 @@ def _is_here(address: str) -> bool:
             trying.bind((address, 0))
         except OSError:
             return False
-        return bool(address)
+        return True
 
 
 async def serve(app: Any, binds: Sequence[str]) -> None:

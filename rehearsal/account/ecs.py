@@ -43,7 +43,7 @@ def begin() -> None:
     threading.Thread(target=scheduler.run, daemon=True).start()
     # In a session of its own, or the Ctrl-C that ends the account would end its guard before it begins.
     guard = [sys.executable, "-P", os.fspath(containers.__file__), tasks.own_label()]
-    _guards.append(subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True))  # noqa: S603 - our own file
+    _guards.append(subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True))
 
 
 @mend.replaces(_app, "_stop_docker_containers")

@@ -238,7 +238,7 @@ class Account:
         repository = self.image.partition("@")[0]
         for image in self.docker.images.list():
             if any(each.startswith(f"{repository}@") for each in image.attrs["RepoDigests"]):
-                self.docker.images.remove(image.id, force=True)
+                self.docker.images.remove(str(image.id), force=True)
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -4,30 +4,43 @@ each goes on with what the ones before have deployed.
 """
 
 import secrets
-import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from rehearsal import base as base_image
-from rehearsal import docker_engine, pulumi_engine, surroundings
+from rehearsal import surroundings
+from rehearsal.base import BaseError
+from rehearsal.docker_engine import DockerError
+from rehearsal.progress import CommandError
+from rehearsal.pulumi_engine import EngineError
 from rehearsal.surroundings import Account, Workspace
+from rehearsal.tools import Tools
+from rehearsal.tools import tools as have_tools
 from tests.engine.deployments import ZONE
 
 
-@pytest.fixture(scope="session")
-def variables() -> Mapping[str, str]:
-    """What makes the engine ready to run."""
-    assert docker_engine.answers(), "no Docker engine answers, which these tests need"
-    return pulumi_engine.prepare()
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have the tools ready before there are several processes: they are made once, and what it takes is told."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    ready = ExitStack()
+    try:
+        ready.enter_context(have_tools(say=_tell))
+    except (BaseError, CommandError, DockerError, EngineError) as error:
+        pytest.exit(str(error), returncode=1)
+    session.config.add_cleanup(ready.close)
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 @pytest.fixture(scope="session")
-def base() -> str | None:
-    """What the sample's image is built on; None where the Dockerfile's own can be pulled."""
-    public = "python:3.13-slim"
-    pulled = subprocess.run(["docker", "pull", "--quiet", public], check=False, capture_output=True, timeout=120)
-    return None if pulled.returncode == 0 else base_image.make()
+def tools() -> Iterator[Tools]:
+    with have_tools(say=_tell) as ready:
+        yield ready
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +50,7 @@ def password() -> str:
 
 
 @pytest.fixture(scope="module")
-def account(password: str) -> Iterator[Account]:
+def account(tools: Tools, password: str) -> Iterator[Account]:  # noqa: ARG001 - it needs Docker
     """An account with what exists before the first deployment: the hosted zone and the secrets."""
     held = {"username": "backend", "password": password}
     with surroundings.account() as started:
@@ -46,6 +59,6 @@ def account(password: str) -> Iterator[Account]:
 
 
 @pytest.fixture(scope="module")
-def workspace(account: Account, variables: Mapping[str, str]) -> Iterator[Workspace]:
-    with surroundings.workspace(account, variables) as made:
+def workspace(account: Account, tools: Tools) -> Iterator[Workspace]:
+    with surroundings.workspace(account, tools.variables) as made:
         yield made

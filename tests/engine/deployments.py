@@ -4,12 +4,16 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from rehearsal import outsider
 from rehearsal.folders import ROOT
-from rehearsal.surroundings import Account, Outcome, Stack, Workspace
+from rehearsal.outsider import Outsider
+from rehearsal.surroundings import Account, Outcome, Stack, Workspace, containers
+from settings import parse
 
 PROJECT = "booklink-backend"
 ZONE = "booklinktrove.com"
@@ -21,16 +25,18 @@ QUICK_HEALTH = {"interval": 5, "timeout": 2, "healthyThreshold": 2, "unhealthyTh
 SERVICE_ALONE = {"aws:ecs/taskDefinition:TaskDefinition": "replace", "aws:ecs/service:Service": "update"}
 """What a deployment may change, by type."""
 
-LIVING = ("pending", "running", "stopping", "stopped", "shutting-down")
-
 
 def adjust(workspace: Workspace, stack: str, changes: Mapping[str, Any]) -> None:
     """Change settings in the copy's stack file: a group's are merged into it, and None takes a setting away."""
-    file = workspace.directory / f"Pulumi.{stack}.yaml"
+    file = _stack_file(workspace, stack)
     content = yaml.safe_load(file.read_text())
     for setting, value in changes.items():
-        _merge(content["config"], {f"{PROJECT}:{setting}": value})
+        _merge(content["config"], {setting if ":" in setting else f"{PROJECT}:{setting}": value})
     file.write_text(yaml.safe_dump(content))
+
+
+def _stack_file(workspace: Workspace, stack: str) -> Path:
+    return workspace.directory / f"Pulumi.{stack}.yaml"
 
 
 def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -69,9 +75,19 @@ def docker(*arguments: str, given: str = "") -> str:
     return done.stdout
 
 
+def errors(outcome: Outcome) -> int:
+    """How many errors of the program a command ended with.
+
+    Pulumi's closing line after one doesn't count, nor what the AWS plugin logs of a look-up that found nothing.
+    """
+    lines = [line.strip() for line in outcome.output.partition("Diagnostics:")[2].splitlines()]
+    others = ("error: an unhandled error occurred: Program exited", "error: [ERROR] :")
+    return sum(line.startswith("error:") and not line.startswith(others) for line in lines)
+
+
 def state(stack: Stack, *options: str) -> list[dict[str, Any]]:
     """The resources in the stack's state."""
-    deployment = answer(stack.run("export", *options, group="stack"))["deployment"]
+    deployment = answer(stack.run("stack", "export", *options))["deployment"]
     found: list[dict[str, Any]] = deployment.get("resources") or []
     return found
 
@@ -97,47 +113,24 @@ def service(stack: Stack) -> dict[str, Any]:
     """The stack's service, as ECS describes it."""
     outputs = stack.outputs()
     ecs = stack.workspace.account.client("ecs")
-    found: dict[str, Any] = ecs.describe_services(cluster=outputs["cluster"], services=[outputs["service"]])["services"][0]
+    found: dict[str, Any] = ecs.describe_services(cluster=outputs["cluster"], services=[outputs["service"]])[
+        "services"
+    ][0]
     return found
 
 
-def running_tasks(stack: Stack) -> list[dict[str, Any]]:
-    """The tasks of the stack's service that run."""
-    outputs = stack.outputs()
-    ecs = stack.workspace.account.client("ecs")
-    arns = ecs.list_tasks(cluster=outputs["cluster"], serviceName=outputs["service"])["taskArns"]
-    found: list[dict[str, Any]] = ecs.describe_tasks(cluster=outputs["cluster"], tasks=arns)["tasks"] if arns else []
-    return [task for task in found if task["lastStatus"] == "RUNNING"]
+def costs_by_the_hour(account: Account) -> list[str]:
+    """What is in the account that costs by the hour, and the containers that stand for it here."""
+    return [*outsider.costing_by_the_hour(account.client), *containers(account.port)]
 
 
-def containers(account: Account) -> list[str]:
-    """The IDs of the account's containers on Docker, those that ended included."""
-    found = docker("ps", "--all", "--no-trunc", "--format", '{{.ID}} {{.Label "ministack.instance"}}')
-    return [line.split()[0] for line in found.splitlines() if line.endswith(f":{account.port}")]
-
-
-def costs_by_the_hour(account: Account) -> dict[str, list[str]]:
-    """What is in the account that costs by the hour, by kind."""
-    ec2, ecs = account.client("ec2"), account.client("ecs")
-    reservations = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": LIVING}])["Reservations"]
-    clusters = ecs.list_clusters()["clusterArns"]
-    found = {
-        "instances": [each["InstanceId"] for group in reservations for each in group["Instances"]],
-        "groups": [
-            each["AutoScalingGroupName"]
-            for each in account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-        ],
-        "volumes": [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]],
-        "addresses": [each["PublicIp"] for each in ec2.describe_addresses()["Addresses"]],
-        "NAT gateways": [each["NatGatewayId"] for each in ec2.describe_nat_gateways()["NatGateways"]],
-        "load balancers": [
-            each["DNSName"] for each in account.client("elbv2").describe_load_balancers()["LoadBalancers"]
-        ],
-        "services": [arn for cluster in clusters for arn in ecs.list_services(cluster=cluster)["serviceArns"]],
-        "tasks": [arn for cluster in clusters for arn in ecs.list_tasks(cluster=cluster)["taskArns"]],
-        "containers": containers(account),
-    }
-    return {kind: names for kind, names in found.items() if names}
+def looked_at(stack: Stack) -> list[str]:
+    """What an outsider sees of an environment that is up; raises Unexpected where something isn't as it should be."""
+    content = yaml.safe_load(_stack_file(stack.workspace, stack.name).read_text())["config"]
+    given = {name.removeprefix(f"{PROJECT}:"): value for name, value in content.items() if name.startswith(PROJECT)}
+    settings = parse(given, stack=stack.name)
+    seen = Outsider(stack.workspace.account.client, settings=settings, outputs=stack.outputs())
+    return [check() for check in seen.checks()]
 
 
 def until(what: str, probe: Callable[[], T], *, seconds: float = 60) -> T:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rehearsal.surroundings import Account, Outcome, Stack, Workspace
-from tests.engine.deployments import PROJECT, ZONE, adjust, costs_by_the_hour, state
+from tests.engine.deployments import PROJECT, ZONE, adjust, costs_by_the_hour, errors, state
 
 COMMITTED = "Pulumi.pre.yaml"
 
@@ -39,7 +39,7 @@ def pre(workspace: Workspace) -> Stack:
 
 def is_refused(outcome: Outcome) -> None:
     assert outcome.status != 0, outcome.output
-    assert outcome.output.count("error:") == 1, outcome.output
+    assert errors(outcome) == 1, outcome.output
     assert "nothing was changed" in outcome.output, outcome.output
     assert "Traceback" not in outcome.output, outcome.output
 
@@ -85,7 +85,7 @@ def test_all_that_must_exist_and_is_missing_is_named_at_once(workspace: Workspac
 
 
 def test_what_was_refused_left_nothing_in_the_account(account: Account) -> None:
-    assert costs_by_the_hour(account) == {}
+    assert costs_by_the_hour(account) == []
     assert account.client("ecr").describe_repositories()["repositories"] == []
     assert account.client("iam").list_roles()["Roles"] == []
     zones = account.client("route53").list_hosted_zones()["HostedZones"]

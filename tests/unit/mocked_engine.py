@@ -59,6 +59,7 @@ class Resource:
     aliases: list[str]
     create_timeout: str
     protect: bool
+    retain_on_delete: bool
 
     @property
     def is_component(self) -> bool:
@@ -164,6 +165,7 @@ class Engine(Mocks, MockMonitor):
                 aliases=[*request.aliasURNs, *(alias.spec.name for alias in request.aliases)],
                 create_timeout=request.customTimeouts.create,
                 protect=request.protect,
+                retain_on_delete=request.retainOnDelete,
             )
         )
         return response
@@ -240,11 +242,18 @@ def _nothing(_: object) -> None:
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # The run raises what failed; asyncio would tell of it once more, later, for each output that hung on it.
+    loop.set_exception_handler(lambda *_: None)
     executor = ThreadPoolExecutor(max_workers=8)
     loop.set_default_executor(executor)
     try:
         yield loop
     finally:
+        # A program that failed leaves registrations behind that wait for what never comes.
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         executor.shutdown(wait=True)
         asyncio.set_event_loop(None)
         loop.close()

@@ -1,7 +1,9 @@
 """The least settings that are right, and changes to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from settings.model import Settings, group_of
 
 ABSENT = object()
 """In a change: take this setting away."""
@@ -9,7 +11,7 @@ ABSENT = object()
 RIGHT: Mapping[str, Any] = {
     "zone": "example.com",
     "host": "be",
-    "tag": "master",
+    "tag": "v1.2.3",
     "container": {"port": 8080, "cpu": 512, "memory": 512, "memoryReservation": 256},
 }
 
@@ -31,3 +33,15 @@ def at(name: str, value: Any) -> dict[str, Any]:
     """Return the change that gives the setting with the dotted `name` a value."""
     first, _, rest = name.partition(".")
     return {first: at(rest, value) if rest else value}
+
+
+def examples() -> Iterator[tuple[str, Any]]:
+    """Each setting's dotted name with its example."""
+    for field in Settings.model_fields.values():
+        group = group_of(field)
+        for prefix, inner in [
+            ("", field),
+            *((f"{field.alias}.", f) for f in (group.model_fields.values() if group else [])),
+        ]:
+            extra: Any = inner.json_schema_extra
+            yield f"{prefix}{inner.alias}", extra["example"]

@@ -26,7 +26,7 @@ def module(**functions: Any) -> Any:
 
 def test_this_ministack_is_the_one_that_the_mends_are_for() -> None:
     modules = {name: importlib.import_module(f"rehearsal.account.{name}") for name in MODULES}
-    assert {name: each.mend.differences() for name, each in modules.items()} == dict.fromkeys(MODULES, [])
+    assert {name: each.mend.differences() for name, each in modules.items()} == {name: [] for name in MODULES}
 
 
 def test_a_mend_wraps_what_it_replaces() -> None:
@@ -199,7 +199,7 @@ def test_what_does_not_fit_says_why(container: dict[str, Any], reason: str | Non
         ("MUTABLE_WITH_EXCLUSION", "v1", False),
     ],
 )
-def test_tags_stay_by_the_repositorys_setting(setting: str, tag: str, stays: bool) -> None:  # noqa: FBT001
+def test_tags_stay_by_the_repositorys_setting(setting: str, tag: str, stays: bool) -> None:
     filters = [{"filterType": "WILDCARD", "filter": "mas*"}]
     repository = {"imageTagMutability": setting, "imageTagMutabilityExclusionFilters": filters}
     assert images.immutable(repository, tag) is stays

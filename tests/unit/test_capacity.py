@@ -43,6 +43,7 @@ def capacity(**changes: Any) -> Deployment:
         "spot": False,
         "volume_size": 40,
         "host_port": 0,
+        "role_path": "/backend/pre/",
         "tags": TAGS,
     }
 
@@ -137,6 +138,7 @@ def test_a_new_template_replaces_instances_one_more_at_a_time(made: Deployment) 
             "minHealthyPercentage": 100,
             "maxHealthyPercentage": 200,
             "scaleInProtectedInstances": "Refresh",
+            "instanceWarmup": "60",
         },
     }
 
@@ -158,6 +160,21 @@ def test_how_many_instances_there_are_is_managed_scalings_to_say(made: Deploymen
     assert group.ignore_changes == ["desiredCapacity"]
     assert "desiredCapacity" not in group.inputs
     assert (group.inputs["minSize"], group.inputs["maxSize"]) == (1, 2)
+
+
+def test_the_provider_waits_for_no_number_of_instances(made: Deployment) -> None:
+    assert made.one(AUTO_SCALING).inputs["waitForCapacityTimeout"] == "0", "managed scaling has changed it since"
+
+
+def test_instances_have_their_rules_from_their_start_to_their_end(made: Deployment) -> None:
+    template, rules = made.one(TEMPLATE), [*made.all(INGRESS), *made.all(EGRESS)]
+    assert len(rules) == 4
+    assert all(made.depends_on(template, rule) for rule in rules), "an agent without a way out leaves tasks draining"
+    assert made.depends_on(made.one(AUTO_SCALING), template)
+
+
+def test_agents_take_tasks_with_security_options(made: Deployment) -> None:
+    assert "ECS_SELINUX_CAPABLE=true\n" in script(made), "ECS would place none that asks for no-new-privileges"
 
 
 def test_instances_start_in_the_subnets(made: Deployment) -> None:
@@ -226,6 +243,11 @@ def test_the_instances_role_is_for_ec2_with_its_one_policy(made: Deployment) -> 
     policy = made.one(POLICY)
     assert policy.inputs["role"] == role.outputs["name"]
     assert json.loads(policy.inputs["policy"]) == instance_policy(made.outputs["clusterArn"])
+
+
+def test_the_role_and_its_profile_stand_under_the_environments_path(made: Deployment) -> None:
+    assert made.one("aws:iam/role:Role").inputs["path"] == "/backend/pre/", "who deploys may pass the roles there alone"
+    assert made.one(PROFILE).inputs["path"] == "/backend/pre/"
 
 
 def test_an_instance_starts_once_its_role_may_register_it(made: Deployment) -> None:

@@ -41,6 +41,10 @@ def test_a_record_left_behind_is_taken_over(made: Deployment) -> None:
     assert made.one(RECORD).inputs["allowOverwrite"] is True, "ACM asks for the same one each time"
 
 
+def test_the_record_outlives_the_certificate(made: Deployment) -> None:
+    assert made.one(RECORD).retain_on_delete, "it renews every certificate of this name, those from elsewhere too"
+
+
 def test_what_uses_the_certificate_waits_until_it_is_issued(made: Deployment) -> None:
     user = made.one("aws:lb/listener:Listener")
     assert made.depends_on(user, made.one(VALIDATION)), "a listener with a pending certificate is refused"

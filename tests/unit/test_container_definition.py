@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from components.container_definition import ContainerArgs, ContainerHealthArgs, container_definition, log_stream
+from components.container_definition import (
+    TEMPORARY_FOLDER,
+    ContainerArgs,
+    ContainerHealthArgs,
+    container_definition,
+    log_stream,
+)
 
 
 def define(
@@ -29,14 +35,15 @@ def test_the_whole_of_a_plain_one() -> None:
         "cpu": 512,
         "memory": 512,
         "portMappings": [{"containerPort": 8080, "hostPort": 0, "protocol": "tcp"}],
-        "environment": [],
+        "environment": [{"name": "AWS_REGION", "value": "eu-central-1"}],
         "secrets": [],
         "readonlyRootFilesystem": True,
         "stopTimeout": 30,
         "dockerSecurityOptions": ["no-new-privileges"],
         "linuxParameters": {
             "initProcessEnabled": True,
-            "tmpfs": [{"containerPath": "/tmp", "size": 64, "mountOptions": ["exec", "nosuid", "nodev"]}],
+            "capabilities": {"drop": ["AUDIT_WRITE", "MKNOD", "NET_RAW", "SETFCAP", "SYS_CHROOT"]},
+            "tmpfs": [{"containerPath": TEMPORARY_FOLDER, "size": 64, "mountOptions": ["exec", "nosuid", "nodev"]}],
         },
         "logConfiguration": {
             "logDriver": "awslogs",
@@ -60,8 +67,15 @@ def test_the_host_port_is_the_instances_to_pick_or_fixed(host_port: int) -> None
 def test_variables_are_in_the_order_of_their_names() -> None:
     assert define(environment={"B": "2", "A": "1"})["environment"] == [
         {"name": "A", "value": "1"},
+        {"name": "AWS_REGION", "value": "eu-central-1"},
         {"name": "B", "value": "2"},
     ], "another order would be another revision"
+
+
+def test_the_region_may_be_another() -> None:
+    assert define(environment={"AWS_REGION": "eu-west-1"})["environment"] == [
+        {"name": "AWS_REGION", "value": "eu-west-1"}
+    ]
 
 
 def test_secrets_are_in_the_order_of_their_names_with_their_selectors() -> None:
@@ -74,7 +88,8 @@ def test_secrets_are_in_the_order_of_their_names_with_their_selectors() -> None:
 def test_a_writable_root_needs_no_temporary_folder() -> None:
     found = define(read_only_root_filesystem=False)
     assert found["readonlyRootFilesystem"] is False
-    assert found["linuxParameters"] == {"initProcessEnabled": True}
+    assert "tmpfs" not in found["linuxParameters"]
+    assert found["linuxParameters"]["capabilities"]["drop"], "what no backend needs is dropped either way"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_one_that_never_shows_failed_before() -> None:
     account.now = APPEARANCE_TIMEOUT
     assert seen.look() == "failed"
     assert seen.reason.startswith("an earlier deployment of backend:2 failed, and ECS went back from it")
-    assert "`pulumi up --refresh`" in seen.reason
+    assert seen.report().try_again == "pulumi up --refresh", "the state must be told that ECS has gone back"
 
 
 def test_a_first_deployment_that_failed_has_nothing_to_go_back_to() -> None:
@@ -213,12 +213,63 @@ def test_a_task_that_never_had_a_container_is_told_of() -> None:
     assert (told.exit_code, told.container_reason) == (None, "")
 
 
-def test_another_error_of_the_log_passes_through() -> None:
-    account = FakeAccount(
-        states=[[deployment("ecs-svc/2", NEW)]], stopped_tasks=[stopped("a")], log_error="AccessDeniedException"
+@pytest.mark.parametrize("call", ["ListTasks", "GetLogEvents", "DescribeTargetHealth", "DescribeScalingActivities"])
+def test_what_aws_refuses_to_say_of_the_causes_is_named_and_the_rest_is_told(call: str) -> None:
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW, "FAILED")]], stopped_tasks=[stopped("a")])
+    seen = watch(account)
+    seen.look()
+    account.refused = (call,)
+    report = seen.report()
+    assert [task.id for task in report.stopped_tasks] == ["a"]
+    assert report.reason == "ECS gave the deployment up"
+    (unread,) = report.unread
+    assert f"no {call}" in unread
+
+
+def test_what_aws_refuses_to_say_of_the_deployment_itself_passes_through() -> None:
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW)]], refused=("DescribeServices",))
+    with pytest.raises(ClientError, match="no DescribeServices"):
+        watch(account).look()
+
+
+def test_a_service_that_is_not_known_yet_is_waited_for() -> None:
+    class NotYet(FakeAccount):
+        def describe_services(self, **_: object) -> dict[str, list[str]]:
+            return {"services": []}
+
+    assert watch(NotYet(states=[[]])).look() == "running"
+
+
+def test_tasks_that_wait_for_an_instance_are_counted() -> None:
+    def running(task_id: str, status: str, task_definition: str = NEW) -> dict[str, object]:
+        return stopped(task_id, task_definition=task_definition, lastStatus=status)
+
+    tasks = [running("a", "PROVISIONING"), running("b", "RUNNING"), running("c", "PROVISIONING", OLD)]
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW)]], running_tasks=tasks)
+    assert watch(account).report().waiting_tasks == 1
+
+
+def test_why_instances_could_not_be_launched_is_told_once_each() -> None:
+    def activity(status: str, message: str) -> dict[str, str]:
+        return {"StatusCode": status, "StatusMessage": message}
+
+    activities = [
+        activity("Failed", "no capacity"),
+        activity("Successful", "fine"),
+        activity("Failed", "no capacity"),
+        {"StatusCode": "Failed"},
+        activity("Failed", "a quota"),
+        activity("Failed", "older"),
+    ]
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW)]], activities=activities)
+    assert watch(account).report().failed_launches == ["no capacity", "a quota"]
+
+
+def test_a_deployment_that_still_stands_is_tried_again_through_ecs() -> None:
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW, "FAILED")]])
+    assert watch(account).report().try_again == (
+        "aws ecs update-service --cluster cluster --service backend --force-new-deployment"
     )
-    with pytest.raises(ClientError, match="AccessDeniedException"):
-        watch(account).report()
 
 
 def test_unhealthy_targets_are_told_of_and_healthy_ones_are_not() -> None:

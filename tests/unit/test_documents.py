@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,12 @@ import yaml
 
 from settings import parse
 from settings.document import DOCUMENT, PROJECT_FILE, config_block, document, with_config_block
-from settings.model import NOT_YET, Settings, group_of
-from tests.unit.settings_examples import RIGHT, at, changed
+from settings.model import NOT_YET, Settings
+from tests.unit.settings_examples import RIGHT, at, changed, examples
 from tests.unit.stack_files import ROOT, SECOND_APPLICATION, STACKS, settings_of, stack_file, values
 
 STACK_FILES = [*(stack_file(stack) for stack in STACKS), SECOND_APPLICATION]
 COMMITTED = [stack_file(stack) for stack in STACKS]
-
-
-def examples() -> Iterator[tuple[str, Any]]:
-    """Each setting's dotted name with its example."""
-    for field in Settings.model_fields.values():
-        group = group_of(field)
-        for prefix, inner in [
-            ("", field),
-            *((f"{field.alias}.", f) for f in (group.model_fields.values() if group else [])),
-        ]:
-            extra: Any = inner.json_schema_extra
-            yield f"{prefix}{inner.alias}", extra["example"]
 
 
 def test_pulumi_yaml_declares_the_settings_as_they_are_defined() -> None:
@@ -42,6 +30,15 @@ def test_the_document_describes_the_settings_as_they_are_defined() -> None:
 
 def test_writing_the_block_anew_keeps_what_stands_before_it() -> None:
     assert with_config_block("name: x\nconfig:\n  old: {}\n") == "name: x\n" + config_block()
+
+
+def test_both_are_written_by_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / PROJECT_FILE).write_text("name: x\nconfig:\n  old: {}\n")
+    runpy.run_path(str(ROOT / "settings" / "document.py"), run_name="__main__")
+    assert (tmp_path / PROJECT_FILE).read_text() == "name: x\n" + config_block()
+    assert (tmp_path / DOCUMENT).read_text() == document()
 
 
 def test_every_setting_is_declared_with_a_default_so_that_pulumi_does_not_demand_it() -> None:

@@ -39,11 +39,11 @@ def test_a_container_that_ends_by_itself() -> None:
         "  Task 0a1b stopped: Essential container in task exited\n"
         "    Container: exit code 1\n"
         "    Its last log lines:\n"
-        "      starting\n"
-        "      no database\n"
+        "      | starting\n"
+        "      | no database\n"
         "  2 more task(s) stopped before these.\n"
         "  What ECS says, newest first:\n"
-        "    (service backend) deployment failed\n"
+        "    | (service backend) deployment failed\n"
         "  Serving now: 1 task(s) of backend:1\n"
         "  What to do: the container ended by itself; its last log lines above say why"
     )
@@ -78,6 +78,29 @@ def test_a_deployment_of_which_nothing_is_known() -> None:
     )
 
 
+def test_a_deployment_whose_tasks_find_no_instance() -> None:
+    report = render(
+        failed(
+            waiting_tasks=2,
+            failed_launches=["You have requested more vCPU capacity than your current vCPU limit"],
+            try_again="pulumi up --refresh",
+            unread=["An error occurred (AccessDenied)"],
+        )
+    )
+    assert report == (
+        "The deployment of backend:2 failed.\n"
+        "  Deployment: ecs-svc/2 of service backend-1a2b3c4\n"
+        "  Reason: tasks failed to start.\n"
+        "  2 task(s) wait for an instance with room.\n"
+        "  An instance could not be launched: You have requested more vCPU capacity than your current vCPU limit\n"
+        "  Serving now: 1 task(s) of backend:1\n"
+        "  What to do: the Auto Scaling group can't launch an instance; AWS's reason above names what is short or "
+        "wrong\n"
+        "  Where the cause was outside of this program, once it is mended: pulumi up --refresh\n"
+        "  (AWS would not say more: An error occurred (AccessDenied))"
+    )
+
+
 def test_a_task_without_a_container_says_only_its_own_reason() -> None:
     report = render(ended(reason=""))
     assert "  Task a stopped: ECS gives no reason\n" in report
@@ -106,6 +129,8 @@ def test_a_containers_reason_may_stand_alone() -> None:
         (failed(events=["(port 8080) is unhealthy in (target-group x)"]), "raise health.gracePeriod"),
         (failed(events=["was unable to place a task because no instance"]), "no instance has room for the task"),
         (failed(reason="ECS was unable to place a task"), "capacity.max how many instances there may be"),
+        (failed(failed_launches=["no capacity"]), "can't launch an instance"),
+        (failed(waiting_tasks=1), "raise capacity.max, or see why no instance has joined"),
         (ended(reason="", exit_code=137), "the container was killed"),
         (ended(reason="", exit_code=0), "the container ended by itself"),
         (failed(), "look at the events above"),
@@ -113,6 +138,14 @@ def test_a_containers_reason_may_stand_alone() -> None:
 )
 def test_the_advice_follows_the_most_telling_sign(deployment: FailedDeployment, words: str) -> None:
     assert words in advice(deployment)
+
+
+def test_what_a_container_logs_can_neither_move_the_cursor_nor_command_a_runner() -> None:
+    report = render(ended(reason="", exit_code=1, log_lines=["\x1b[2Jgone", "::error::fake", "a\r\tb"]))
+    assert "\x1b" not in report
+    assert "\r" not in report
+    assert "\tb" in report, "a tab is harmless"
+    assert not [line for line in report.split("\n") if line.lstrip().startswith("::")]
 
 
 def test_tasks_that_ended_alike_are_told_of_once() -> None:

@@ -17,8 +17,8 @@ from components.fit import (
 )
 from components.instances import InstanceType, instance_type
 
-SMALL = InstanceType(name="small", architecture="x86_64", cpu=4, memory=5)
-"""An instance with room for 4 of both, so that all small cases can be tried."""
+SMALL = InstanceType(name="small", architecture="x86_64", cpu=4, memory=154)
+"""An instance that registers 4 of both, so that all small cases can be tried."""
 
 
 def demand(
@@ -69,6 +69,10 @@ class Instances:
             and tasks * wanted.cpu <= instance.cpu
             and (tasks <= 1 or not wanted.host_port)
         )
+
+
+def test_the_small_instance_registers_what_it_is_for() -> None:
+    assert (SMALL.registered_memory, SMALL.cpu) == (4, 4), "or every small case would be refused"
 
 
 def rolls(wanted: Demand, instance: InstanceType, bounds: DeploymentBounds, desired: int) -> bool:

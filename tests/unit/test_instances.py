@@ -29,6 +29,11 @@ def test_no_more_memory_is_counted_on_than_was_seen(name: str, seen: int) -> Non
     assert instance_type(name).registered_memory <= seen - 32, "what is called fitting would wait for ever"
 
 
+@pytest.mark.parametrize(("name", "registered"), [("t3.nano", 362), ("t3.micro", 870), ("t3.small", 1740)])
+def test_what_the_kernel_keeps_does_not_shrink_with_the_instance(name: str, registered: int) -> None:
+    assert instance_type(name).registered_memory == registered
+
+
 @pytest.mark.parametrize(("name", "platform"), [("t3.micro", "linux/amd64"), ("t4g.micro", "linux/arm64")])
 def test_the_platform_follows_the_architecture(name: str, platform: str) -> None:
     assert instance_type(name).platform == platform

@@ -4,19 +4,18 @@ from typing import Any
 
 import pytest
 
-from components.policies import execution_policy, instance_policy, task_policy, task_trust, trust
+from components.policies import SecretAccess, execution_policy, instance_policy, task_policy, task_trust, trust
 
 CLUSTER = "arn:aws:ecs:eu-central-1:123456789012:cluster/pre"
 REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/backend"
 LOG = "arn:aws:logs:eu-central-1:123456789012:log-group:/backend/pre"
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a-AbCdEf"
 PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/a"
-KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
+OWN_KEY = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:b-AbCdEf"
 
 WITHOUT_RESOURCES = {
     "ecr:GetAuthorizationToken",
     "ecs:DiscoverPollEndpoint",
-    "ec2:DescribeTags",
     "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
@@ -29,21 +28,14 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 """
 
 
-def execution(**changes: Any) -> dict[str, object]:
-    args: dict[str, Any] = {
-        "repository_arn": REPOSITORY,
-        "log_group_arn": LOG,
-        "secret_arns": [SECRET],
-        "parameter_arns": [PARAMETER],
-        "key_arns": [KEY],
-    }
-    return execution_policy(**{**args, **changes})
+def execution(**access: list[str]) -> dict[str, object]:
+    return execution_policy(repository_arn=REPOSITORY, log_group_arn=LOG, injectable=SecretAccess(**access))
 
 
 POLICIES = {
     "instance": instance_policy(CLUSTER),
-    "execution": execution(),
-    "task": task_policy(secret_arns=[SECRET], key_arns=[KEY]),
+    "execution": execution(secret_arns=[SECRET, OWN_KEY], own_key_arns=[OWN_KEY], parameter_arns=[PARAMETER]),
+    "task": task_policy(SecretAccess(secret_arns=[SECRET, OWN_KEY], own_key_arns=[OWN_KEY])),
 }
 
 
@@ -88,12 +80,9 @@ def test_an_instance_acts_on_instances_of_its_cluster_alone(action: str) -> None
     assert statement["Condition"] == {"ArnEquals": {"ecs:cluster": CLUSTER}}
 
 
-def test_an_instance_tags_itself_when_it_registers_and_never_else() -> None:
-    (statement,) = [s for s in statements(POLICIES["instance"]) if "ecs:TagResource" in s["Action"]]
-    assert statement["Condition"] == {"StringEquals": {"ecs:CreateAction": "RegisterContainerInstance"}}
-
-
-@pytest.mark.parametrize("word", ["ecr:", "logs:", "secretsmanager:", "ssm:Get", "s3:", "iam:", "ecs:CreateCluster"])
+@pytest.mark.parametrize(
+    "word", ["ecr:", "logs:", "secretsmanager:", "ssm:Get", "s3:", "iam:", "ecs:CreateCluster", "ecs:TagResource"]
+)
 def test_an_instance_reads_no_images_logs_or_secrets(word: str) -> None:
     assert not [action for action in rights(POLICIES["instance"]) if action.startswith(word)]
 
@@ -104,9 +93,41 @@ def test_session_manager_gets_in() -> None:
 
 def test_the_execution_role_reads_exactly_what_is_injected() -> None:
     found = rights(POLICIES["execution"])
-    assert found["secretsmanager:GetSecretValue"] == [SECRET]
+    assert found["secretsmanager:GetSecretValue"] == [SECRET, OWN_KEY]
     assert found["ssm:GetParameters"] == [PARAMETER]
-    assert found["kms:Decrypt"] == [KEY]
+
+
+def decrypting(policy: dict[str, object]) -> list[dict[str, Any]]:
+    return [statement for statement in statements(policy) if statement["Action"] == ["kms:Decrypt"]]
+
+
+def test_a_secrets_own_key_may_be_used_for_that_secret_alone() -> None:
+    (statement,) = decrypting(POLICIES["task"])
+    assert statement["Resource"] == ["arn:aws:kms:eu-central-1:*:key/*"]
+    assert statement["Condition"] == {
+        "StringEquals": {
+            "kms:ViaService": "secretsmanager.eu-central-1.amazonaws.com",
+            "kms:EncryptionContext:SecretARN": [OWN_KEY],
+        }
+    }, "a key of any account, so the conditions are all that bounds it"
+
+
+def test_a_parameters_key_may_be_used_for_that_parameter_alone() -> None:
+    (statement,) = decrypting(execution(parameter_arns=[PARAMETER]))
+    assert statement["Condition"] == {
+        "StringEquals": {
+            "kms:ViaService": "ssm.eu-central-1.amazonaws.com",
+            "kms:EncryptionContext:PARAMETER_ARN": [PARAMETER],
+        }
+    }
+
+
+def test_china_has_a_suffix_of_its_own() -> None:
+    secret = SECRET.replace("arn:aws:", "arn:aws-cn:").replace("eu-central-1", "cn-north-1")
+    (statement,) = decrypting(task_policy(SecretAccess(secret_arns=[secret], own_key_arns=[secret])))
+    assert statement["Resource"] == ["arn:aws-cn:kms:cn-north-1:*:key/*"]
+    via = statement["Condition"]["StringEquals"]["kms:ViaService"]
+    assert via == "secretsmanager.cn-north-1.amazonaws.com.cn"
 
 
 def test_the_execution_role_pulls_from_its_repository_and_writes_to_its_log_alone() -> None:
@@ -116,25 +137,29 @@ def test_the_execution_role_pulls_from_its_repository_and_writes_to_its_log_alon
     assert "logs:CreateLogGroup" not in found, "the program makes the group"
 
 
+def test_what_is_not_injected_may_not_be_read() -> None:
+    found = rights(execution())
+    assert not [action for action in found if action.startswith(("secretsmanager:", "ssm:", "kms:"))]
+
+
 @pytest.mark.parametrize(
-    ("argument", "action"),
+    ("access", "missing"),
     [
-        ("secret_arns", "secretsmanager:GetSecretValue"),
-        ("parameter_arns", "ssm:GetParameters"),
-        ("key_arns", "kms:Decrypt"),
+        ({"secret_arns": [SECRET]}, {"ssm:GetParameters", "kms:Decrypt"}),
+        ({"parameter_arns": [PARAMETER]}, {"secretsmanager:GetSecretValue"}),
     ],
 )
-def test_what_is_not_injected_may_not_be_read(argument: str, action: str) -> None:
-    assert action not in rights(execution(**{argument: []}))
+def test_of_secrets_and_parameters_only_what_is_injected_may_be_read(
+    access: dict[str, list[str]], missing: set[str]
+) -> None:
+    assert not missing & set(rights(execution(**access)))
 
 
 def test_the_task_reads_exactly_its_secrets() -> None:
-    assert rights(POLICIES["task"]) == {
+    assert rights(task_policy(SecretAccess(secret_arns=[SECRET]))) == {
         "secretsmanager:DescribeSecret": [SECRET],
         "secretsmanager:GetSecretValue": [SECRET],
-        "kms:Decrypt": [KEY],
     }
-    assert "kms:Decrypt" not in rights(task_policy(secret_arns=[SECRET], key_arns=[]))
 
 
 def test_no_other_account_gets_ecs_to_take_a_role_on_for_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from components.lookups import Missing, find_all
 from components.secret_references import SecretReference
-from components.secrets import Secret, find_secrets, key_arn
+from components.secrets import Secret, find_secrets
 from tests.unit.aws_answers import ACCOUNT
 from tests.unit.mocked_engine import AwsError, Deployment, run
 
@@ -29,7 +29,7 @@ def find(*texts: str, answer: Any = None) -> tuple[dict[str, Secret], Deployment
 
 def test_a_secret_is_found_by_its_id() -> None:
     found, deployment = find("pre1/postgres:password::")
-    assert found == {"pre1/postgres": Secret(arn=ARN, key_arn=None)}
+    assert found == {"pre1/postgres": Secret(arn=ARN, has_own_key=False)}
     assert deployment.invocations[0].arguments == {"name": "pre1/postgres"}
 
 
@@ -54,12 +54,6 @@ def test_no_secrets_value_is_read() -> None:
     assert {invocation.token for invocation in deployment.invocations} == {GET_SECRET}
 
 
-def test_the_key_of_a_secret_is_found_with_it() -> None:
-    key = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1"
-    found, _ = find("pre1/postgres", answer={"arn": ARN, "kmsKeyId": key, "id": ARN})
-    assert found["pre1/postgres"].key_arn == key
-
-
 def test_a_missing_secret_says_how_to_make_one() -> None:
     with pytest.raises(Missing) as raised:
         find("pre1/postgres", answer=AwsError("couldn't find resource"))
@@ -69,15 +63,16 @@ def test_a_missing_secret_says_how_to_make_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "arn"),
+    ("key", "own"),
     [
-        (None, None),
-        ("", None),
-        ("alias/aws/secretsmanager", None),
-        (f"arn:aws:kms:eu-central-1:{ACCOUNT}:alias/aws/secretsmanager", None),
-        (f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1", f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1"),
-        ("1234-abcd", f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1234-abcd"),
+        ("", False),
+        ("alias/aws/secretsmanager", False),
+        (f"arn:aws:kms:eu-central-1:{ACCOUNT}:alias/aws/secretsmanager", False),
+        (f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1", True),
+        ("1234-abcd", True),
+        ("alias/mine", True),
     ],
 )
-def test_only_a_key_of_its_own_needs_a_permission(key: str | None, arn: str | None) -> None:
-    assert key_arn(key, secret_arn=ARN) == arn
+def test_only_a_key_of_its_own_needs_a_permission(key: str, own: bool) -> None:
+    found, _ = find("pre1/postgres", answer={"arn": ARN, "kmsKeyId": key, "id": ARN})
+    assert found["pre1/postgres"].has_own_key is own

@@ -10,8 +10,8 @@ import pytest
 from components.container_definition import ContainerArgs, ContainerHealthArgs
 from components.fit import ONE_HALF_AT_A_TIME, WITHOUT_GAP
 from components.lookups import Missing, find_all
-from components.policies import execution_policy, task_policy, task_trust
-from components.service import Account, SecretAccess, Service, ServiceArgs, find_account
+from components.policies import SecretAccess, execution_policy, task_policy, task_trust
+from components.service import Account, Service, ServiceArgs, find_account
 from tests.unit.aws_answers import ACCOUNT, DIGEST, REGION, REGISTRY
 from tests.unit.mocked_engine import AwsError, Deployment, run
 
@@ -28,8 +28,10 @@ IMAGE = f"{REGISTRY}/backend@{DIGEST}"
 REPOSITORY_ARN = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/backend"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:pre1/postgres-AbCdEf"
 OTHER = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:pre1/other-AbCdEf"
-KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/pre/key"
+
+INJECTABLE = SecretAccess(secret_arns=[OTHER], own_key_arns=[OTHER], parameter_arns=[PARAMETER])
+READABLE = SecretAccess(secret_arns=[SECRET])
 
 
 def service(**changes: Any) -> Deployment:
@@ -44,8 +46,8 @@ def service(**changes: Any) -> Deployment:
         "architecture": "x86_64",
         "container": ContainerArgs(port=8080, host_port=0, cpu=512, memory=512),
         "injected": {"PASSWORD": f"{OTHER}:password::"},
-        "injectable": SecretAccess(secret_arns=[OTHER], parameter_arns=[PARAMETER], key_arns=[KEY]),
-        "readable": SecretAccess(secret_arns=[SECRET], key_arns=[KEY]),
+        "injectable": INJECTABLE,
+        "readable": READABLE,
         "health_grace_period": 45,
         "min_tasks": 1,
         "max_tasks": 2,
@@ -54,6 +56,7 @@ def service(**changes: Any) -> Deployment:
         "bounds": WITHOUT_GAP,
         "log_group_prefix": "/backend/pre/",
         "log_retention_days": 14,
+        "role_path": "/backend/pre/",
     }
 
     def program() -> None:
@@ -225,16 +228,19 @@ def test_the_execution_role_reads_what_is_injected_and_no_more(made: Deployment)
     assert json.loads(made.one(POLICY, "execution").inputs["policy"]) == execution_policy(
         repository_arn=REPOSITORY_ARN,
         log_group_arn=made.one(LOG).outputs["arn"],
-        secret_arns=[OTHER],
-        parameter_arns=[PARAMETER],
-        key_arns=[KEY],
+        injectable=INJECTABLE,
     )
 
 
 def test_the_task_role_reads_what_the_task_may_read_and_no_more(made: Deployment) -> None:
     found = json.loads(made.one(POLICY, "task").inputs["policy"])
-    assert found == task_policy(secret_arns=[SECRET], key_arns=[KEY])
+    assert found == task_policy(READABLE)
     assert OTHER not in json.dumps(found)
+
+
+def test_the_roles_stand_under_the_environments_path(made: Deployment) -> None:
+    paths = {role.inputs["path"] for role in made.all(ROLE)}
+    assert paths == {"/backend/pre/"}, "who deploys may pass the roles there alone"
 
 
 def test_each_policy_is_its_roles(made: Deployment) -> None:

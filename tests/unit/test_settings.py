@@ -8,15 +8,14 @@ import pytest
 from components.container_definition import ContainerArgs, ContainerHealthArgs
 from components.image import BuildArgs
 from components.load_balancer import HealthCheckArgs
+from components.policies import SecretAccess
 from components.secrets import Secret
-from components.service import SecretAccess
 from settings import Settings, WrongSettings, arguments, load, parse, where
 from tests.unit.mocked_engine import run
 from tests.unit.settings_examples import RIGHT, at, changed
 
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-AbCdEf"
 PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/x"
-KEY = "arn:aws:kms:eu-central-1:123456789012:key/1"
 
 
 def settings(change: dict[str, Any] | None = None) -> Settings:
@@ -120,8 +119,8 @@ def test_a_health_command_starts_as_late_as_the_load_balancers_check_counts() ->
 
 
 SECRETS = {
-    "one": Secret(arn=ARN.format("one"), key_arn=None),
-    "two": Secret(arn=ARN.format("two"), key_arn=KEY),
+    "one": Secret(arn=ARN.format("one"), has_own_key=False),
+    "two": Secret(arn=ARN.format("two"), has_own_key=True),
 }
 
 
@@ -149,21 +148,21 @@ def test_ecs_is_told_a_secrets_whole_arn_and_what_of_it_is_wanted() -> None:
 def test_what_is_injected_may_be_read_each_once() -> None:
     injected = arguments.injected_references(references())
     assert arguments.secret_access([*injected.values()], SECRETS) == SecretAccess(
-        secret_arns=[ARN.format("one"), ARN.format("two")], parameter_arns=[PARAMETER], key_arns=[KEY]
+        secret_arns=[ARN.format("one"), ARN.format("two")], parameter_arns=[PARAMETER], own_key_arns=[ARN.format("two")]
     )
 
 
 def test_the_task_may_read_what_it_is_given_alone() -> None:
     readable = arguments.readable_references(references())
     assert arguments.secret_access(readable, SECRETS) == SecretAccess(
-        secret_arns=[ARN.format("two")], parameter_arns=[], key_arns=[KEY]
+        secret_arns=[ARN.format("two")], parameter_arns=[], own_key_arns=[ARN.format("two")]
     )
 
 
 CONFIG = {
     "booklink-backend:zone": "example.com",
     "booklink-backend:host": "be",
-    "booklink-backend:tag": "master",
+    "booklink-backend:tag": "v1.2.3",
     "booklink-backend:container": '{"port": 8080, "cpu": 512, "memory": 512, "memoryReservation": 256}',
     "aws:region": "eu-central-1",
 }
@@ -189,15 +188,16 @@ def test_an_encrypted_setting_is_refused() -> None:
         loaded(CONFIG, ("booklink-backend:tag",))
 
 
-def place(config: dict[str, str]) -> tuple[str, str | None]:
-    found: list[tuple[str, str | None]] = []
+def place(config: dict[str, str]) -> tuple[str, str | None, list[str] | None]:
+    found: list[tuple[str, str | None, list[str] | None]] = []
     run(lambda: found.append(where("pre")), config=config)
     return found[0]
 
 
-def test_the_region_and_the_profile_are_awss() -> None:
-    assert place({"aws:region": "eu-central-1"}) == ("eu-central-1", None)
-    assert place({"aws:region": "us-gov-west-1", "aws:profile": "work"}) == ("us-gov-west-1", "work")
+def test_the_region_the_profile_and_the_accounts_are_the_providers() -> None:
+    assert place({"aws:region": "eu-central-1"}) == ("eu-central-1", None, None)
+    given = {"aws:region": "us-gov-west-1", "aws:profile": "work", "aws:allowedAccountIds": '["123456789012"]'}
+    assert place(given) == ("us-gov-west-1", "work", ["123456789012"])
 
 
 @pytest.mark.parametrize(
@@ -214,4 +214,14 @@ def test_a_wrong_region_is_refused_with_an_example(config: dict[str, str], probl
     assert str(raised.value) == (
         "1 setting is wrong in Pulumi.pre.yaml; nothing was changed:\n"
         f'  {problem}; allowed is a region of AWS, such as "eu-central-1"'
+    )
+
+
+def test_another_setting_of_the_provider_is_refused_since_it_would_have_no_effect() -> None:
+    with pytest.raises(WrongSettings) as raised:
+        place({"aws:region": "eu-central-1", "aws:assumeRoles": "[]", "aws:endpoints": "[]"})
+    assert str(raised.value) == (
+        "2 settings are wrong in Pulumi.pre.yaml; nothing was changed:\n"
+        "  aws:assumeRoles: is not used; allowed are aws:region, aws:profile, aws:allowedAccountIds\n"
+        "  aws:endpoints: is not used; allowed are aws:region, aws:profile, aws:allowedAccountIds"
     )

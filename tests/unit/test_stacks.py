@@ -235,6 +235,7 @@ def test_an_update_waits_for_the_service_that_it_made(
         task_definition=outputs["taskDefinition"],
         target_group=stacks["pre"].one("aws:lb/targetGroup:TargetGroup").outputs["arn"],
         log_group=outputs["logGroup"],
+        auto_scaling_group=stacks["pre"].one("aws:autoscaling/group:Group").outputs["name"],
     )
     account = FakeAccount(states=[[deployment("ecs-svc/1", outputs["taskDefinition"], "COMPLETED")]], target=target)
     monkeypatch.setattr(rollout, "_clients", lambda region, _: account.clients() if region == REGION else None)

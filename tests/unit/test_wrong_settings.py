@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from settings import WrongSettings, parse
-from tests.unit.settings_examples import ABSENT, RIGHT, at, changed
+from tests.unit.settings_examples import ABSENT, RIGHT, at, changed, examples
 
 ALLOWED = {
     "zone": 'a domain name in lower case, without a dot at its end, such as "booklinktrove.com"',
@@ -144,19 +144,15 @@ INSIDE: list[tuple[str, Any, str, str]] = [
     ("container.environment", {"A-B": "x"}, "A-B", '"A-B" is not allowed'),
     ("container.environment", {"A": ["x"]}, "A", '["x"] is not allowed'),
     ("network.subnetIds", ["subnet-0a1b2c3d", "x"], "1", '"x" is not allowed'),
-    (
-        "container.secrets",
-        {"A": "arn:aws:s3:::bucket"},
-        "A",
-        '"arn:aws:s3:::bucket" is not allowed: not a secret\'s ID or ARN (after which :json-key:: may stand), nor an '
-        "SSM parameter's ARN",
-    ),
-    (
-        "container.secrets",
-        {"A": "id:key"},
-        "A",
-        '"id:key" is not allowed: not a secret\'s ID or ARN (after which :json-key:: may stand), nor an SSM '
-        "parameter's ARN",
+    *(
+        (
+            "container.secrets",
+            {"A": wrong},
+            "A",
+            "(not shown) is not allowed: not a secret's ID or ARN (after which :json-key:: may stand), nor an SSM "
+            "parameter's ARN",
+        )
+        for wrong in ("arn:aws:s3:::bucket", "id:key", "hunter2!")
     ),
     (
         "container.readableSecrets",
@@ -195,12 +191,29 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
         "container.memoryReservation: 600 MiB is more than container.memory (512); use at most 512",
     ),
     (
+        at("tag", "master"),
+        "tag: master is no release, and may be another image tomorrow; an environment without build runs a version, "
+        "such as v1.2.3 (`make release VERSION=v1.2.3` makes one)",
+    ),
+    *(
+        (
+            at(f"container.environment.{name}", "x"),
+            f"container.environment.{name}: is a secret by its name, which would stand in clear text in the state and "
+            "the task definition; put it into Secrets Manager and name it under container.secrets",
+        )
+        for name in ("DB_PASSWORD", "GITHUB_TOKEN", "aws_secret")
+    ),
+    (
         {"container": {"secrets": {"A": "x"}, "environment": {"A": "y"}}},
         "container.secrets.A: stands under container.environment too; keep one of the two",
     ),
     (
         at("health.timeout", 10),
         "health.timeout: 10 seconds is not less than health.interval (10); use at most 9",
+    ),
+    (
+        {"health": {"interval": 100, "timeout": 90, "command": ["CMD", "true"]}},
+        "health.timeout: 90 seconds is more than Docker may take for health.command; use at most 60",
     ),
     ({"service": {"min": 3, "max": 2}}, "service.max: 2 is less than service.min (3); use 3 or more"),
     (at("capacity.min", 3), "capacity.max: 2 is less than capacity.min (3); use 3 or more"),
@@ -286,6 +299,14 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     (at("parked", "true"), "parked: not yet: nothing that costs by the hour, in a later version; leave it out"),
     (at("github.branch", "main"), "github: not yet: who may deploy by OIDC, in a later version; leave it out"),
 ]
+
+WILD: list[Any] = [
+    *(None, True, -1, 10**9, 1.5, float("inf")),
+    *("", "x y", "\u00e9\n"),
+    *([], ["x"], [None]),
+    *({}, {"x": "y"}, {"x": {"y": 1}}, {"x y": None}),
+]
+"""Values of every type that YAML has, most of them wrong wherever they stand."""
 
 CASES: list[tuple[dict[str, Any], str]] = [
     *(
@@ -383,12 +404,36 @@ def test_an_encrypted_setting_that_is_right_otherwise_is_refused_too() -> None:
         ("AKIAIOSFODNN7EXAMPLE", "an AWS access key", "AKIA"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE", "a private key", "MIIE"),
         ("postgres://user:hunter2@db/x", "a password in an address", "hunter2"),
+        ("redis://:hunter2@cache", "a password in an address", "hunter2"),
+        ("amqp://user:hunter2/x@queue", "a password in an address", "hunter2"),
+        ("jdbc:postgresql://db/x?user=a&password=hunter2", "a password in an address", "hunter2"),
+        (f"ghp_{'a' * 36}", "a GitHub token", "ghp_"),
     ],
 )
 def test_an_inline_secret_is_refused_and_not_repeated(name: str, value: str, what: str, hidden: str) -> None:
     (line,) = problems(changed(at(name, value), {**RIGHT, "build": {"context": "app"}}))
     assert line.startswith(f"{name}: (not shown) is not allowed: looks like {what}, which would stand in clear text")
     assert hidden not in line
+
+
+@pytest.mark.parametrize("value", [["A=postgres://user:hunter2@db/x"], "postgres://user:hunter2@db/x"])
+@pytest.mark.parametrize("name", ["host", "container.environment", "container.secrets.A", "health.command"])
+def test_an_inline_secret_in_a_wrong_place_is_not_repeated_either(name: str, value: object) -> None:
+    lines = problems(changed(at(name, value)))
+    assert "(not shown)" in lines[0]
+    assert "hunter2" not in "".join(lines)
+
+
+@pytest.mark.parametrize("name", [*(name for name, _ in examples()), "migration", "nonsense", "container.nonsense"])
+def test_no_value_however_wrong_gives_anything_but_such_lines(name: str) -> None:
+    first = name.split(".", 1)[0]
+    for value in WILD:
+        try:
+            parse(changed(at(name, value), {**RIGHT, "build": {"context": "app"}}), stack="pre")
+        except WrongSettings as error:
+            _, *lines = str(error).split("\n")
+            assert lines, f"{value!r} is refused without a reason"
+            assert all(line.startswith(f"  {first}") for line in lines), f"{value!r}: another setting is blamed"
 
 
 @pytest.mark.parametrize("value", ["https://example.com:8080/a@b", "jdbc:postgresql://db:5432/x", "a:b@c", "AKIA"])

@@ -1,0 +1,127 @@
+"""The environment that finds its image by its tag: releases, and deployments that fail."""
+
+import json
+import re
+
+import pytest
+
+from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace, get
+from rehearsal.tools import Tools
+from tests.engine.deployments import (
+    PROJECT,
+    QUICK_HEALTH,
+    SERVICE_ALONE,
+    adjust,
+    changes,
+    errors,
+    push,
+    service,
+    until,
+)
+
+FAULTS = {"v1.0.0": "", "v1.1.0": "", "v1.2.0": "crash", "v1.3.0": "unhealthy", "v1.4.0": ""}
+"""The releases, each with what is wrong with it."""
+
+
+@pytest.fixture(scope="module")
+def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
+    account.client("ecr").create_repository(repositoryName=PROJECT)
+    for tag, fault in FAULTS.items():
+        push(account, tag, base=tools.base_image, fault=fault)
+    adjust(workspace, "live", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 180}})
+    return workspace.stack("live")
+
+
+@pytest.fixture(scope="module")
+def up(live: Stack) -> Outcome:
+    return deploy(live, "v1.0.0")
+
+
+def deploy(live: Stack, tag: str, *, check: bool = True) -> Outcome:
+    return live.run("up", "--yes", "--config", f"tag={tag}", check=check)
+
+
+def version(live: Stack) -> str:
+    page = get(live.workspace.account, f"{live.outputs()['url']}/info")
+    return str(json.loads(page.body)["version"])
+
+
+@pytest.mark.usefixtures("up")
+def test_a_release_serves(live: Stack) -> None:
+    assert version(live) == "v1.0.0"
+    assert service(live)["runningCount"] == 2
+
+
+@pytest.mark.usefixtures("up")
+def test_another_tag_changes_task_definition_and_service_alone(live: Stack) -> None:
+    assert changes(live, "--config", "tag=v1.1.0") == SERVICE_ALONE
+
+
+@pytest.mark.usefixtures("up")
+def test_a_deployment_leaves_the_count_that_scaling_set(live: Stack) -> None:
+    running = service(live)
+    ecs = live.workspace.account.client("ecs")
+    ecs.update_service(cluster=running["clusterArn"], service=running["serviceName"], desiredCount=3)
+    until("the third task runs", lambda: service(live)["runningCount"] == 3)
+    deploy(live, "v1.1.0")
+    left = service(live)
+    assert (left["desiredCount"], left["runningCount"]) == (3, 3)
+    assert version(live) == "v1.1.0"
+    ecs.update_service(cluster=running["clusterArn"], service=running["serviceName"], desiredCount=2)
+
+
+@pytest.fixture(scope="module")
+def crashed(live: Stack, up: Outcome) -> tuple[Outcome, Prober]:  # noqa: ARG001 - it comes first
+    with Prober(live.workspace.account, live.outputs()["url"]) as prober:
+        outcome = deploy(live, "v1.2.0", check=False)
+    return outcome, prober
+
+
+def fails(outcome: Outcome) -> None:
+    assert outcome.status != 0, outcome.output
+    assert errors(outcome) == 1, outcome.output
+    assert "Traceback" not in outcome.output, outcome.output
+
+
+def test_a_deployment_that_crashes_fails_and_says_why(crashed: tuple[Outcome, Prober]) -> None:
+    outcome, _ = crashed
+    fails(outcome)
+    assert re.search(r"The deployment of booklink-backend-live:\d+ failed\.", outcome.output)
+    assert re.search(r"Deployment: ecs-svc/\S+ of service booklink-backend-live", outcome.output)
+    assert "Reason: ECS deployment circuit breaker: tasks failed to start." in outcome.output
+    assert "Container: exit code 1" in outcome.output
+    assert "ERROR cannot reach database: connection refused" in outcome.output, "the container's last log line"
+    assert "What to do: the container ended by itself; its last log lines above say why" in outcome.output
+
+
+def test_the_one_before_serves_on(live: Stack, crashed: tuple[Outcome, Prober]) -> None:
+    outcome, prober = crashed
+    assert re.search(r"Serving now: \d task\(s\) of booklink-backend-live:\d+", outcome.output)
+    assert prober.lost == [], prober.summary()
+    assert version(live) == "v1.1.0"
+
+
+@pytest.mark.usefixtures("crashed")
+def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
+    again = deploy(live, "v1.2.0", check=False)
+    fails(again)
+    assert re.search(r"an earlier deployment of booklink-backend-live:\d+ failed, and ECS went back", again.output)
+    assert version(live) == "v1.1.0"
+
+
+@pytest.mark.usefixtures("up")
+def test_one_that_is_unhealthy_fails_and_names_the_health_check(live: Stack) -> None:
+    outcome = deploy(live, "v1.3.0", check=False)
+    fails(outcome)
+    assert outcome.seconds < 180, "ECS gave up before the deployment's own time limit"
+    assert "Task failed ELB health checks" in outcome.output
+    assert "doesn't answer health.path with a code of health.matcher" in outcome.output
+    assert version(live) == "v1.1.0"
+
+
+@pytest.mark.usefixtures("up")
+def test_a_good_one_mends_it(live: Stack) -> None:
+    deploy(live, "v1.4.0")
+    assert version(live) == "v1.4.0"
+    assert len(service(live)["deployments"]) == 1
+    live.run("preview", "--expect-no-changes")
