@@ -14,19 +14,22 @@ from components.repository import Repository, RepositoryArgs
 from components.rollout import Rollout, RolloutArgs
 from components.runbook import runbook
 from components.service import Service, ServiceArgs
-from settings import arguments, load, where
+from settings import arguments, load
 from settings.existing import find_existing
 
 project, stack = pulumi.get_project(), pulumi.get_stack()
 name = f"{project}-{stack}"
-settings = load(project, stack)
-region, profile, account_ids = where(stack)
+settings, place = load(project, stack)
 path = f"/{project}/{stack}/"
 tags = {"Project": project, "Environment": stack, "ManagedBy": "pulumi"}
 provider = aws.Provider(
-    "aws", region=region, profile=profile, allowed_account_ids=account_ids, default_tags={"tags": tags}
+    "aws",
+    region=place.region,
+    profile=place.profile,
+    allowed_account_ids=place.account_ids,
+    default_tags={"tags": tags},
 )
-existing = find_existing(settings, provider, region=region, repository=project)
+existing = find_existing(settings, provider, region=place.region, repository=project)
 opts = ResourceOptions(providers=[provider])
 
 found = existing.image
@@ -122,8 +125,8 @@ Rollout(
         target_group_arn=load_balancer.target_group_arn,
         log_group_name=service.log_group_name,
         auto_scaling_group_name=capacity.auto_scaling_group_name,
-        region=region,
-        profile=profile,
+        region=place.region,
+        profile=place.profile,
         timeout=settings.service.deployment_timeout,
     ),
     opts,
@@ -147,7 +150,7 @@ pulumi.export(
         task_definition=service.task_definition_arn,
     ).apply(
         lambda names: runbook(
-            stack=stack, region=region, secrets=sorted(existing.secrets), builds=found is None, **names
+            stack=stack, region=place.region, secrets=sorted(existing.secrets), builds=found is None, **names
         )
     ),
 )

@@ -3,8 +3,8 @@
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
 """
 
-RESERVED = frozenset([22, 2375, 2376, 51678, 51679, 51680])
-"""Ports that an instance's own services use: SSH, Docker, the ECS agent."""
+RESERVED = frozenset([22, 2375, 2376])
+"""Ports below the dynamic ones that an instance's own services may use: SSH and Docker."""
 
 DYNAMIC = (32768, 65535)
 """The first and the last port of the range from which an instance picks one, where `hostPort` is 0.

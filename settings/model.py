@@ -156,8 +156,6 @@ def _is_a_readable_secret(value: str) -> str:
 def _is_free_host_port(value: int) -> int:
     if value in host_ports.RESERVED:
         raise ValueError("the instance uses this port itself")
-    if value >= host_ports.DYNAMIC[0]:
-        raise ValueError("the port is in the range from which instances pick ports by themselves")
     return value
 
 
@@ -242,7 +240,7 @@ class Container(Group):
         0,
         "port of the instance; 0: the instance picks one, so that tasks share an instance and deployments have no gap",
         lowest=0,
-        highest=65535,
+        highest=host_ports.DYNAMIC[0] - 1,
         example=0,
     )
     cpu: int = whole_number(
@@ -603,7 +601,7 @@ class Settings(Group):
                 f"host: {self.domain} has {len(self.domain)} characters, and a certificate's first name at most "
                 f"{LONGEST_CERTIFICATE_DOMAIN}; use a shorter host"
             )
-        if self.build is None and not re.match(RELEASE_TAG, self.tag):
+        if self.build is None and not re.fullmatch(RELEASE_TAG, self.tag):
             problems.append(
                 f"tag: {self.tag} is no release, and may be another image tomorrow; an environment without build runs "
                 "a version, such as v1.2.3 (`make release VERSION=v1.2.3` makes one)"
@@ -636,7 +634,7 @@ class Settings(Group):
         )
 
 
-RELEASE_TAG = r"^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$"
+RELEASE_TAG = r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"
 """A version's tag: a v and a version. https://semver.org, less its build metadata, whose + no tag can have."""
 
 LONGEST_CERTIFICATE_DOMAIN = 64

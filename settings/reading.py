@@ -3,7 +3,8 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -14,9 +15,10 @@ from pydantic_core import ErrorDetails
 
 from settings.model import NOT_YET, Settings, group_of, secret_in
 
-_AWS_SETTINGS = ("aws:region", "aws:profile", "aws:allowedAccountIds")
+_PLACE = ("region", "profile", "allowedAccountIds")
+_ACCOUNT_ID = r"\d{12}"
 
-_REGION = re.compile(r"^[a-z]{2}(-[a-z]+)+-\d$")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 _ABSENT: tuple[object, ...] = ("", {}, [])
 """What Pulumi.yaml gives an optional setting for its default, since Pulumi demands those that it gives none."""
@@ -26,52 +28,64 @@ class WrongSettings(pulumi.RunError):
     """What is wrong with a stack's settings, all of it; Pulumi shows the text and no traceback."""
 
 
-def load(project: str, stack: str) -> Settings:
-    """Return the settings of `stack`, from Pulumi's configuration in the namespace of `project`.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the program runs: `aws:region`; `aws:profile`, of AWS's own files; `aws:allowedAccountIds`."""
+
+    region: str
+    profile: str | None
+    account_ids: list[str] | None
+
+
+def load(project: str, stack: str) -> tuple[Settings, Place]:
+    """Return the settings of `stack`, from Pulumi's configuration in the namespace of `project`, and where it runs.
 
     Raises WrongSettings, which names every wrong one.
     """
-    given: dict[str, object] = {}
+    given: dict[str, dict[str, object]] = {project: {}, "aws": {}}
     secret = []
     for key, text in CONFIG.get().items():
         namespace, _, name = key.partition(":")
-        if namespace != project:
-            continue
-        given[name] = _decoded(text)
-        if pulumi.runtime.is_config_secret(key):
-            secret.append(name)
-    return parse(given, stack=stack, secret=secret)
+        if namespace in given:
+            given[namespace][name] = _decoded(text)
+            if namespace == project and pulumi.runtime.is_config_secret(key):
+                secret.append(name)
+    settings = parse(given[project], stack=stack, secret=secret, also=_wrong_places(given["aws"]))
+    region, profile, account_ids = (given["aws"].get(name) for name in _PLACE)
+    return settings, Place(
+        region=str(region),
+        profile=str(profile) if profile else None,
+        account_ids=[str(account_id) for account_id in account_ids] if isinstance(account_ids, list) else None,
+    )
 
 
-def where(stack: str) -> tuple[str, str | None, list[str] | None]:
-    """Return `aws:region`, `aws:profile` (of AWS's own files) and `aws:allowedAccountIds`; None where not given.
-
-    Raises WrongSettings where there is no region, and where another of the provider's settings is given: it would be
-    without effect, and an account other than the one that was meant.
-    """
-    config = pulumi.Config("aws")
-    region = config.get("region") or ""
-    if not _REGION.match(region):
-        problem = "is missing" if not region else f"{json.dumps(region)} is not allowed"
-        raise WrongSettings(
-            _report(stack, [f'aws:region: {problem}; allowed is a region of AWS, such as "eu-central-1"'])
+def _wrong_places(given: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with the AWS provider's settings; those not used are, too: they would be without effect."""
+    problems = []
+    region, account_ids = given.get("region"), given.get("allowedAccountIds")
+    if not (isinstance(region, str) and _REGION.fullmatch(region)):
+        problem = f"{json.dumps(region)} is not allowed" if region else "is missing"
+        problems.append(f'aws:region: {problem}; allowed is a region of AWS, such as "eu-central-1"')
+    known = isinstance(account_ids, list) and all(re.fullmatch(_ACCOUNT_ID, str(each)) for each in account_ids)
+    if account_ids is not None and not (account_ids and known):
+        problems.append(
+            f"aws:allowedAccountIds: {json.dumps(account_ids)} is not allowed; allowed is a list of account IDs, in "
+            'quotes, such as ["111122223333"]'
         )
-    ignored = sorted(key for key in CONFIG.get() if key.startswith("aws:") and key not in _AWS_SETTINGS)
-    if ignored:
-        problems = [f"{key}: is not used; allowed are {', '.join(_AWS_SETTINGS)}" for key in ignored]
-        raise WrongSettings(_report(stack, problems))
-    return region, config.get("profile"), config.get_object("allowedAccountIds")
+    allowed = ", ".join(f"aws:{name}" for name in _PLACE)
+    return problems + [f"aws:{name}: is not used; allowed are {allowed}" for name in sorted(given.keys() - set(_PLACE))]
 
 
-def parse(given: Mapping[str, object], *, stack: str, secret: list[str] | None = None) -> Settings:
+def parse(given: Mapping[str, object], *, stack: str, secret: Sequence[str] = (), also: Sequence[str] = ()) -> Settings:
     """Return the settings that `given` holds under their names in a stack file; `secret` names the encrypted ones.
 
-    Raises WrongSettings, which names every wrong one.
+    Raises WrongSettings, which names every wrong one, after what is `also` wrong.
     """
-    problems = [
+    problems = list(also)
+    problems += [
         f"{name}: is encrypted, but would stand in clear text in AWS; put the secret into Secrets Manager "
         "and name it under container.secrets"
-        for name in secret or []
+        for name in secret
     ]
     problems += [
         f"{name}: not yet: {NOT_YET[name]}, in a later version; leave it out"
@@ -83,7 +97,7 @@ def parse(given: Mapping[str, object], *, stack: str, secret: list[str] | None =
         settings = Settings.model_validate(asked)
     except ValidationError as error:
         for detail in error.errors():
-            problems += _problems(detail, hidden=secret or [])
+            problems += _problems(detail, hidden=secret)
     if problems:
         raise WrongSettings(_report(stack, problems))
     return settings
@@ -106,7 +120,7 @@ def _report(stack: str, problems: list[str]) -> str:
     )
 
 
-def _problems(detail: ErrorDetails, *, hidden: list[str]) -> list[str]:
+def _problems(detail: ErrorDetails, *, hidden: Sequence[str]) -> list[str]:
     location = [part for part in detail["loc"] if part != "[key]"]
     name = ".".join(str(part) for part in location)
     field = _field(location)

@@ -10,7 +10,7 @@ from components.image import BuildArgs
 from components.load_balancer import HealthCheckArgs
 from components.policies import SecretAccess
 from components.secrets import Secret
-from settings import Settings, WrongSettings, arguments, load, parse, where
+from settings import Place, Settings, WrongSettings, arguments, load, parse
 from tests.unit.mocked_engine import run
 from tests.unit.settings_examples import RIGHT, at, changed
 
@@ -168,10 +168,14 @@ CONFIG = {
 }
 
 
-def loaded(config: dict[str, str], secret: tuple[str, ...] = ()) -> Settings:
-    found: list[Settings] = []
+def read(config: dict[str, str], secret: tuple[str, ...] = ()) -> tuple[Settings, Place]:
+    found: list[tuple[Settings, Place]] = []
     run(lambda: found.append(load(pulumi.get_project(), pulumi.get_stack())), config=config, secret_config=secret)
     return found[0]
+
+
+def loaded(config: dict[str, str], secret: tuple[str, ...] = ()) -> Settings:
+    return read({"aws:region": "eu-central-1", **config}, secret)[0]
 
 
 def test_settings_are_read_from_their_own_namespace() -> None:
@@ -188,16 +192,14 @@ def test_an_encrypted_setting_is_refused() -> None:
         loaded(CONFIG, ("booklink-backend:tag",))
 
 
-def place(config: dict[str, str]) -> tuple[str, str | None, list[str] | None]:
-    found: list[tuple[str, str | None, list[str] | None]] = []
-    run(lambda: found.append(where("pre")), config=config)
-    return found[0]
+def place(config: dict[str, str]) -> Place:
+    return read({**{key: text for key, text in CONFIG.items() if not key.startswith("aws:")}, **config})[1]
 
 
 def test_the_region_the_profile_and_the_accounts_are_the_providers() -> None:
-    assert place({"aws:region": "eu-central-1"}) == ("eu-central-1", None, None)
+    assert place({"aws:region": "eu-central-1"}) == Place(region="eu-central-1", profile=None, account_ids=None)
     given = {"aws:region": "us-gov-west-1", "aws:profile": "work", "aws:allowedAccountIds": '["123456789012"]'}
-    assert place(given) == ("us-gov-west-1", "work", ["123456789012"])
+    assert place(given) == Place(region="us-gov-west-1", profile="work", account_ids=["123456789012"])
 
 
 @pytest.mark.parametrize(
@@ -225,3 +227,18 @@ def test_another_setting_of_the_provider_is_refused_since_it_would_have_no_effec
         "  aws:assumeRoles: is not used; allowed are aws:region, aws:profile, aws:allowedAccountIds\n"
         "  aws:endpoints: is not used; allowed are aws:region, aws:profile, aws:allowedAccountIds"
     )
+
+
+@pytest.mark.parametrize("given", ["123456789012", '["1234"]', "[]", "mine"])
+def test_account_ids_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(
+        WrongSettings, match=r"aws:allowedAccountIds: .* is not allowed; allowed is a list of account IDs"
+    ):
+        place({"aws:region": "eu-central-1", "aws:allowedAccountIds": given})
+
+
+def test_a_wrong_region_is_told_together_with_all_else_that_is_wrong() -> None:
+    with pytest.raises(WrongSettings, match="2 settings are wrong") as raised:
+        read({**CONFIG, "aws:region": "Frankfurt", "booklink-backend:tag": "a/b"})
+    assert "aws:region:" in str(raised.value)
+    assert "tag:" in str(raised.value)

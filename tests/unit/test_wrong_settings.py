@@ -14,7 +14,7 @@ ALLOWED = {
     "tag": 'letters, digits, _, . and -, at most 128, not beginning with . or -, such as "v1.2.3"',
     "container": 'port, cpu and memory at least, such as {"port": 8080, "cpu": 512, "memory": 512}',
     "container.port": "a whole number from 1 to 65535, such as 8080",
-    "container.hostPort": "a whole number from 0 to 65535, such as 0",
+    "container.hostPort": "a whole number from 0 to 32767, such as 0",
     "container.cpu": "a whole number of CPU units from 2 to 16384, such as 512",
     "container.memory": "a whole number of MiB from 6 to 131072, such as 512",
     "container.memoryReservation": "a whole number of MiB from 6 to 131072, such as 256",
@@ -74,6 +74,7 @@ NOT_ALLOWED: list[tuple[str, Any, str]] = [
     ("container.port", 80.5, "80.5"),
     ("container.port", True, "true"),
     ("container.hostPort", -1, "-1"),
+    ("container.hostPort", 32768, "32768"),
     ("container.cpu", 1, "1"),
     ("container.memory", 5, "5"),
     ("container.memoryReservation", 1, "1"),
@@ -109,8 +110,7 @@ NOT_ALLOWED: list[tuple[str, Any, str]] = [
 
 NOT_ALLOWED_FOR_A_REASON: list[tuple[str, Any, str, str]] = [
     ("container.hostPort", 22, "22", "the instance uses this port itself"),
-    ("container.hostPort", 51679, "51679", "the instance uses this port itself"),
-    ("container.hostPort", 32768, "32768", "the port is in the range from which instances pick ports by themselves"),
+    ("container.hostPort", 2375, "2375", "the instance uses this port itself"),
     ("health.matcher", "200-599", '"200-599"', "a code is outside 200-499"),
     ("health.command", ["curl", "x"], '["curl", "x"]', "must begin with CMD or CMD-SHELL"),
     (
