@@ -17,6 +17,7 @@ from rehearsal.progress import CommandError, Say, run
 from rehearsal.surroundings import ends_with_its_parent, undisturbed
 
 STARTS_SECONDS, ENDS_SECONDS = 60, 30
+UNINSTALL = "apt-get purge --auto-remove docker.io"
 SOCKET_PATH_LIMIT = 80
 """The kernel allows 107 characters; the engine's own sockets lie deeper than ours."""
 
@@ -30,7 +31,7 @@ def engine(*, say: Say = print) -> Iterator[None]:
     """Have a Docker engine answer, within this context, at DOCKER_HOST or at Docker's usual address.
 
     Where none runs, root on Debian or Ubuntu gets one: from the system's packages, with all that it writes in the
-    project's ignored folder, ended with the context.
+    project's ignored folder, ended with the context; the packages stay.
 
     Raises:
         DockerError: where there is none and none can be started.
@@ -42,18 +43,23 @@ def engine(*, say: Say = print) -> Iterator[None]:
         raise DockerError(f"no Docker engine answers at DOCKER_HOST={given}: start it, or unset DOCKER_HOST")
     if os.geteuid() != 0 or not is_debian():
         raise DockerError(f"no Docker engine answers: {remedy(system=platform.system(), debian=is_debian())}")
-    if not shutil.which("dockerd"):
+    installs = not shutil.which("dockerd")
+    if installs:
         say("  no Docker engine runs here: installing docker.io from the system's packages")
         try:
             run(["apt-get", "install", "--yes", "--no-install-recommends", "docker.io"], what="apt-get", say=say)
         except CommandError as error:
             raise DockerError(f"{error}\nwhat may help: apt-get update") from None
-        if answers():  # where systemd runs, the package starts its service
+    try:
+        if installs and answers():  # where systemd runs, the package starts its service
             yield
-            return
-    say("  starting a Docker engine, for as long as this rehearsal lasts")
-    with started():
-        yield
+        else:
+            say("  starting a Docker engine, for as long as this rehearsal lasts")
+            with started():
+                yield
+    finally:
+        if installs:
+            say(f"  docker.io stays installed: `{UNINSTALL}` takes it away again")
 
 
 def answers() -> bool:
@@ -61,7 +67,7 @@ def answers() -> bool:
     if not shutil.which("docker"):
         return False
     try:
-        done = subprocess.run(["docker", "version"], check=False, capture_output=True, timeout=10)  # noqa: S607
+        done = subprocess.run(["docker", "version"], check=False, capture_output=True, timeout=10)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
@@ -95,7 +101,7 @@ def started(*, folder: Path = CACHE / "docker", options: Sequence[str] = ()) -> 
     host, log = f"unix://{sockets / 'docker.sock'}", folder / "log"
     network = _Network()
     with log.open("w") as output:
-        process = subprocess.Popen(  # noqa: S603 - the system's own engine
+        process = subprocess.Popen(
             [
                 *ends_with_its_parent(),
                 "dockerd",
@@ -183,8 +189,8 @@ def _has_bridge() -> bool:
 def _rules() -> list[str]:
     if not shutil.which("iptables-save"):
         return []
-    return subprocess.run(["iptables-save"], check=False, capture_output=True, text=True).stdout.splitlines()  # noqa: S607
+    return subprocess.run(["iptables-save"], check=False, capture_output=True, text=True).stdout.splitlines()
 
 
 def _quietly(*command: str) -> None:
-    subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - built above
+    subprocess.run(command, check=False, capture_output=True)

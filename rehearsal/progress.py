@@ -20,7 +20,7 @@ class CommandError(Exception):
 
 def run(command: Sequence[str], *, what: str, say: Say, environment: Mapping[str, str] | None = None) -> None:
     """Run a command to its end, saying every few seconds what it printed last. `what` names it in an error."""
-    process = subprocess.Popen(  # noqa: S603 - the callers' own commands
+    process = subprocess.Popen(
         command,
         env=os.environ | (environment or {}),
         stdout=subprocess.PIPE,

@@ -151,7 +151,7 @@ def _download(command: str, home: Path, *, name: str, version: str, say: Say) ->
     say(f"  downloading Pulumi's plugin for {name}, {version}")
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home) as arriving:
-        process = subprocess.Popen(  # noqa: S603 - the user's own pulumi
+        process = subprocess.Popen(
             [command, "plugin", "install", "resource", name, version],
             env=os.environ | {"PULUMI_HOME": str(home), "TMPDIR": arriving, "PULUMI_SKIP_UPDATE_CHECK": "true"},
             stdout=subprocess.DEVNULL,

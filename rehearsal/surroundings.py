@@ -26,6 +26,7 @@ from typing import IO, Any, cast
 import boto3
 import botocore.session
 
+from rehearsal.account.keys import Key, random_key
 from rehearsal.folders import CACHE, ROOT
 from rehearsal.progress import Say
 
@@ -64,6 +65,8 @@ class Account:
 
     port: int
     folder: Path
+    key: Key = field(default_factory=random_key)
+    """Of the account's root, for this run alone: what the account starts runs on this machine."""
 
     @property
     def endpoint(self) -> str:
@@ -75,8 +78,8 @@ class Account:
         nothing = str(self.folder / "empty")
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": self.key.id,
+            "AWS_SECRET_ACCESS_KEY": self.key.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": nothing,
@@ -96,8 +99,8 @@ class Account:
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - the account's root
+            aws_access_key_id=self.key.id,
+            aws_secret_access_key=self.key.secret,
         )
 
 
@@ -107,6 +110,19 @@ def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(filter(None, [kept.get(name, ""), "127.0.0.1,localhost"]))
     return kept
+
+
+def docker_login(account: Account) -> list[str]:
+    """Options by which the `docker` command may push to the account's registry. The user's own keeps no password."""
+    [given] = account.client("ecr").get_authorization_token()["authorizationData"]
+    settings = {"auths": {f"127.0.0.1:{account.port}": {"auth": given["authorizationToken"]}}}
+    (account.folder / "config.json").write_text(json.dumps(settings))
+    return ["--config", str(account.folder)]
+
+
+def _own_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """How this machine gets credentials of its own from ECS's link-local address: the account mustn't take it then."""
+    return {name: value for name, value in environment.items() if name.startswith("AWS_CONTAINER_CREDENTIALS_")}
 
 
 @contextmanager
@@ -123,7 +139,7 @@ def account(port: int | None = None) -> Iterator[Account]:
             process = subprocess.Popen(
                 [*ends_with_its_parent(), sys.executable, "-m", "rehearsal.account", str(started.port)],
                 cwd=ROOT,
-                env=started.environment,
+                env=started.environment | _own_credentials(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -175,7 +175,8 @@ class Walk:
         value = {"username": "booklink", "password": self.password}
         for number, zone in enumerate(zones):
             surroundings.seed(self.account, zone=zone, secrets={} if number else dict.fromkeys(names, value))
-        self.say(f"  account 123456789012 answers at {self.account.endpoint}; it has {zones} and {names}")
+        number = self.client("sts").get_caller_identity()["Account"]
+        self.say(f"  account {number} answers at {self.account.endpoint}")
         for name, settings in self.settings.items():
             self.stacks[name] = self.workspace.stack(name)
             # So that the page tells that it can read its own secrets, and not those of the other environment.

@@ -1,6 +1,7 @@
 """Serve the account: `python -m rehearsal.account PORT`, until SIGTERM or SIGINT; then its containers are removed.
 
-It listens on loopback, and on the Docker bridge for its containers. It prints nothing but errors.
+It listens on loopback, and on the Docker bridge for its containers. Its root has the access key of AWS_ACCESS_KEY_ID
+and AWS_SECRET_ACCESS_KEY; where they aren't both set it has a new one, which is printed as what a shell has to export.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
@@ -17,6 +18,8 @@ import docker
 from docker.errors import DockerException
 from hypercorn.asyncio import serve as serve_asgi
 from hypercorn.config import Config
+
+from rehearsal.account.keys import Key, random_key
 
 MODULES = (
     "network",
@@ -29,19 +32,65 @@ MODULES = (
     "capacity",
     "scaling",
     "loadbalancers",
+    "guard",
     "ecs",
 )
 
+SERVICES = (
+    "acm",
+    "autoscaling",
+    "budgets",
+    "ec2",
+    "ecr",
+    "ecs",
+    "elasticloadbalancing",
+    "events",
+    "iam",
+    "kms",
+    "logs",
+    "monitoring",
+    "route53",
+    "scheduler",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "sts",
+    "tagging",
+)
+"""The services that the account has, by MiniStack's names. None of them runs a caller's code on this machine itself, as
+MiniStack's Lambda does, or starts containers other than as ECS's are here."""
 
-def settings(port: int) -> dict[str, str]:
-    """What MiniStack reads from the environment when it is imported: its port, region, account and how much it logs."""
+
+def root_key(environment: Mapping[str, str]) -> Key | None:
+    """The key that the environment gives the account's root; None where it gives none."""
+    identity, secret = (environment.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    return Key(id=identity, secret=secret) if identity and secret else None
+
+
+def exports(port: int, key: Key, region: str) -> str:
+    """The line by which a shell uses the account."""
+    return (
+        f"export AWS_ENDPOINT_URL=http://127.0.0.1:{port} AWS_REGION={region} "
+        f"AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret}"
+    )
+
+
+def settings(port: int, key: Key) -> dict[str, str]:
+    """What MiniStack reads from the environment when it is imported: port, region, account, services, root key."""
     return {
         "GATEWAY_PORT": str(port),
         "MINISTACK_REGION": os.environ.get("AWS_REGION", "eu-central-1"),
         "MINISTACK_ACCOUNT_ID": os.environ.get("MINISTACK_ACCOUNT_ID", "123456789012"),
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "ERROR"),
-        # IAM decides about sessions of roles; the key `test` is the account's root and may do everything.
+        "SERVICES": ",".join(SERVICES),
+        # IAM decides about sessions of roles; the root may do everything.
         "AUTH": "true",
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
+        # MiniStack's own listeners, for services that aren't here; the first is on all addresses.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
     }
 
 
@@ -92,10 +141,12 @@ def main() -> None:
     if len(sys.argv) != 2 or not sys.argv[1].isdigit():  # noqa: PLR2004 - the program and its one argument
         raise SystemExit("usage: python -m rehearsal.account PORT")
     port = int(sys.argv[1])
-    os.environ.update(settings(port))
+    given = root_key(os.environ)
+    key = given or random_key()
+    os.environ.update(settings(port, key))
 
     # MiniStack reads its settings when it is imported, which these modules do.
-    from rehearsal.account import background, credentials, loadbalancers  # noqa: PLC0415
+    from rehearsal.account import background, credentials, guard, loadbalancers  # noqa: PLC0415
     from rehearsal.account.mending import Changed, ministack  # noqa: PLC0415
 
     responses = ministack("core.responses")
@@ -105,9 +156,14 @@ def main() -> None:
                 importlib.import_module(f"rehearsal.account.{name}").mend()
     except Changed as changed:
         raise SystemExit(str(changed)) from None
-    binds = [f"{host}:{port}" for host in ["127.0.0.1", *bridge()]] + [f"fd://{fd}" for fd in credentials.listen(port)]
+    addresses = bridge()
+    binds = [f"{host}:{port}" for host in ["127.0.0.1", *addresses]] + [f"fd://{fd}" for fd in credentials.listen(port)]
+    guarded = guard.front(ministack("app").app, [*addresses, credentials.ADDRESS])
+    if given is None:
+        os.environ.pop("AWS_SESSION_TOKEN", None)
+        print(exports(port, key, responses.get_region()), flush=True)
     try:
-        asyncio.run(serve(loadbalancers.front(ministack("app").app), binds))
+        asyncio.run(serve(loadbalancers.front(guarded), binds))
     except OSError as error:
         raise SystemExit(f"the account can't listen on port {port}: {error}") from None
     finally:

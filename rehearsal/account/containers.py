@@ -12,7 +12,7 @@ from typing import Any
 
 import docker
 from docker.errors import APIError
-from docker.types import LogConfig, Ulimit
+from docker.types import LogConfig, Mount, Ulimit
 
 DEFAULT_STOP_TIMEOUT = 30
 """Seconds between SIGTERM and SIGKILL where the container definition has no stopTimeout (ECS_CONTAINER_STOP_TIMEOUT):
@@ -25,14 +25,42 @@ DOCKER_TIMEOUT = 120
 
 Definition = Mapping[str, Any]
 
+CAPABILITIES = (
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+)
+"""What any container of Docker's may: https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities"""
+
+
+class NotHereError(Exception):
+    """A container would have power over this machine, which no emulated instance stands between; names the setting."""
+
 
 def docker_options(container_definition: Definition, task_definition: Definition) -> dict[str, Any]:
     """What the ECS agent asks of Docker for a container, as keyword arguments of docker-py's `containers.create`.
 
+    What would give a container power over its host is refused: on AWS that is an instance, here it is this machine.
     Its secrets, its name, its network and the agent's own labels are the caller's. Host ports are not bound here: on an
     instance they are the instance's, and who runs the container elsewhere chooses others.
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html
+
+    Raises:
+        NotHereError: it would have power over this machine.
     """
+    if powers := powers_over_host(container_definition, task_definition):
+        raise NotHereError(f"this rehearsal gives no container power over its machine: {', '.join(powers)}")
     linux = container_definition.get("linuxParameters") or {}
     capabilities = linux.get("capabilities") or {}
     options = {
@@ -45,7 +73,6 @@ def docker_options(container_definition: Definition, task_definition: Definition
         "labels": dict(container_definition.get("dockerLabels") or {}),
         "cpu_shares": max(LEAST_CPU_SHARES, int(container_definition.get("cpu") or 0)),
         "read_only": container_definition.get("readonlyRootFilesystem"),
-        "privileged": container_definition.get("privileged"),
         "security_opt": container_definition.get("dockerSecurityOptions"),
         "tty": container_definition.get("pseudoTerminal"),
         "stdin_open": container_definition.get("interactive"),
@@ -60,18 +87,49 @@ def docker_options(container_definition: Definition, task_definition: Definition
         "init": linux.get("initProcessEnabled"),
         "cap_add": capabilities.get("add"),
         "cap_drop": capabilities.get("drop"),
-        "devices": [_device(each) for each in linux.get("devices") or []],
         "shm_size": (linux.get("sharedMemorySize") or 0) * MIB,
         "tmpfs": {each["containerPath"]: _tmpfs(each) for each in linux.get("tmpfs") or []},
-        "volumes": _binds(container_definition, task_definition),
-        "pid_mode": "host" if task_definition.get("pidMode") == "host" else None,
-        "ipc_mode": "host" if task_definition.get("ipcMode") == "host" else None,
-        "network_mode": {"host": "host", "none": "none"}.get(task_definition.get("networkMode") or ""),
+        # Docker gives each an empty volume of its own, and takes it away with the container.
+        "mounts": [
+            Mount(each["containerPath"], None, read_only=bool(each.get("readOnly")))
+            for each in container_definition.get("mountPoints") or []
+        ],
+        "network_mode": "none" if task_definition.get("networkMode") == "none" else None,
         "healthcheck": _health_check(container_definition.get("healthCheck")),
         "log_config": _log_config(container_definition.get("logConfiguration") or {}),
         **_memory(container_definition, task_definition),
     }
     return {name: value for name, value in options.items() if value}
+
+
+def powers_over_host(container_definition: Definition, task_definition: Definition) -> list[str]:
+    """The settings by which a container would read or change the machine that it runs on, in ECS's names."""
+    linux = container_definition.get("linuxParameters") or {}
+    added = (linux.get("capabilities") or {}).get("add") or []
+    volumes = {each["name"]: each for each in task_definition.get("volumes") or []}
+    mounted = [volumes.get(each["sourceVolume"]) for each in container_definition.get("mountPoints") or []]
+    driver = (container_definition.get("logConfiguration") or {}).get("logDriver", "awslogs")
+    found = {
+        "privileged": container_definition.get("privileged"),
+        "linuxParameters.devices": linux.get("devices"),
+        "linuxParameters.capabilities.add": [each for each in added if each not in CAPABILITIES],
+        "dockerSecurityOptions": [
+            each for each in container_definition.get("dockerSecurityOptions") or [] if each != "no-new-privileges"
+        ],
+        # Any volume that has more than a name is somewhere on the machine, or on another.
+        "volumes": [each for each in mounted if each is None or any(each.get(key) for key in _volume_sources(each))],
+        "volumesFrom": container_definition.get("volumesFrom"),
+        "logConfiguration.logDriver": driver not in ("awslogs", "json-file"),
+        "networkMode": task_definition.get("networkMode") == "host",
+        "pidMode": task_definition.get("pidMode") == "host",
+        "ipcMode": task_definition.get("ipcMode") == "host",
+    }
+    return [name for name, given in found.items() if given]
+
+
+def _volume_sources(volume: Definition) -> list[str]:
+    """The members of a volume beside its name; `host` without a path is an empty volume."""
+    return [key for key in volume if key != "name" and not (key == "host" and not volume["host"].get("sourcePath"))]
 
 
 def stop_timeout(container_definition: Definition) -> int:
@@ -134,20 +192,6 @@ def _memory(container_definition: Definition, task_definition: Definition) -> di
     swap = int((container_definition.get("linuxParameters") or {}).get("maxSwap") or 0) * MIB
     limits = {"mem_limit": hard, "memswap_limit": hard + swap} if hard else {}
     return limits | {"mem_reservation": soft}
-
-
-def _binds(container_definition: Definition, task_definition: Definition) -> list[str]:
-    hosts = {each["name"]: (each.get("host") or {}).get("sourcePath") for each in task_definition.get("volumes") or []}
-    return [
-        f"{hosts.get(each['sourceVolume']) or each['sourceVolume']}:{each['containerPath']}"
-        f":{'ro' if each.get('readOnly') else 'rw'}"
-        for each in container_definition.get("mountPoints") or []
-    ]
-
-
-def _device(device: Definition) -> str:
-    letters = "".join(each[0] for each in device.get("permissions") or ["read", "write", "mknod"])
-    return f"{device['hostPath']}:{device.get('containerPath') or device['hostPath']}:{letters}"
 
 
 def _tmpfs(mount: Definition) -> str:

@@ -8,10 +8,11 @@ and differ by their ports. https://docs.aws.amazon.com/sdkref/latest/guide/featu
 
 import json
 import logging
+import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ _roles: dict[str, tuple[str, str]] = {}
 def listen(port: int) -> list[int]:
     """The file descriptor of a socket that listens at the address, which this machine need not have yet.
 
-    None where that can't be, which is everywhere but on Linux.
+    None where that can't be, which is everywhere but on Linux, and where it is another's.
     """
+    if taken(os.environ, _table(), ours=_have_network):
+        return []
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,9 +64,12 @@ def have_address() -> None:
 
     It is asked for again for each container: another account that ends may have taken it away.
     """
-    client = docker.from_env(timeout=10)
-    if client.networks.list(names=[f"^{_NETWORK}$"]):
+    if _have_network():
         return
+    if taken(os.environ, _table(), ours=_have_network):
+        _logger.error("tasks get no credentials: %s is this machine's own, where it asks for its role's", ADDRESS)
+        return
+    client = docker.from_env(timeout=10)
     pool = IPAMPool(subnet="169.254.170.0/24", gateway=ADDRESS)
     try:
         client.networks.create(_NETWORK, ipam=IPAMConfig(pool_configs=[pool]))
@@ -71,6 +77,35 @@ def have_address() -> None:
         # Another account was faster, or something else has these addresses.
         if not client.networks.list(names=[f"^{_NETWORK}$"]):
             _logger.error("tasks get no credentials at %s: %s", ADDRESS, error)
+
+
+def taken(environment: Mapping[str, str], table: str, *, ours: Callable[[], bool]) -> bool:
+    """Whether the address is this machine's way to credentials of its own: a task of ECS has it, a build of CodeBuild.
+
+    Args:
+        environment: of this process.
+        table: the kernel's table of routes and of its own addresses, `/proc/net/fib_trie`.
+        ours: whether Docker has the network of this account, or of another beside it.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+    """
+    if any(name.startswith("AWS_CONTAINER_CREDENTIALS_") for name in environment):
+        return True
+    return f"-- {ADDRESS.rpartition('.')[0]}." in table and not ours()
+
+
+def _table() -> str:
+    try:
+        return Path("/proc/net/fib_trie").read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def _have_network() -> bool:
+    try:
+        return bool(docker.from_env(timeout=10).networks.list(names=[f"^{_NETWORK}$"]))
+    except (DockerException, OSError):
+        return False
 
 
 def give_up_address() -> None:

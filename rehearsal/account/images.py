@@ -4,9 +4,11 @@ https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
 """
 # ruff: noqa: PLR0917 - a mend takes the parameters of what it replaces
 
+import base64
 import fnmatch
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,19 @@ _responses = ministack("core.responses")
 mend = Mends()
 
 _FILTERS = "imageTagMutabilityExclusionFilters"
+
+USER, PASSWORD = "AWS", secrets.token_urlsafe(30)
+"""What `docker login` to this account's registry takes, for as long as the account lives.
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html"""
+
+
+def login(reference: str) -> dict[str, str] | None:
+    """How Docker logs in for an image of this account's registry; None for one of another."""
+    return {"username": USER, "password": PASSWORD} if reference.startswith(f"{_registry()}/") else None
+
+
+def _registry() -> str:
+    return f"127.0.0.1:{os.environ['GATEWAY_PORT']}"
 
 
 def immutable(repository: Mapping[str, Any], tag: str) -> bool:
@@ -44,18 +59,19 @@ def size(name: str, manifest: str) -> int:
 @mend.replaces(_ecr, "_repo_uri")
 def address_here(_original: Any, name: str) -> str:
     """A repository's address is 127.0.0.1:PORT/NAME: `docker push` reaches it there, and needs no TLS on loopback."""
-    return f"127.0.0.1:{os.environ['GATEWAY_PORT']}/{name}"
+    return f"{_registry()}/{name}"
 
 
 @mend.replaces(_ecr, "_get_authorization_token")
 def log_in_here(original: Any, data: Mapping[str, Any]) -> Any:
-    """`docker login` is to the same registry.
+    """`docker login` is to the same registry, with the password of this run.
 
     https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
     """
     answer = json.loads(original(data)[2])
     for each in answer["authorizationData"]:
-        each["proxyEndpoint"] = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
+        each["proxyEndpoint"] = f"http://{_registry()}"
+        each["authorizationToken"] = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     return _responses.json_response(answer)
 
 

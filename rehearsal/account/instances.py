@@ -29,6 +29,8 @@ mend = Mends()
 RESERVED_PORTS = (22, 2375, 2376, 51678, 51679)
 # How long an instance takes to boot and its agent to join the cluster: minutes on AWS, seconds here.
 JOINS_AFTER = 1.0
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html (dockerSecurityOptions)
+SECURITY_OPTIONS = "com.amazonaws.ecs.capability.selinux"
 _ENDED = ("STOPPED", "DELETED")
 
 
@@ -36,7 +38,7 @@ _ENDED = ("STOPPED", "DELETED")
 class ContainerInstance:
     """An instance in a cluster: its identity, zone, state (`ACTIVE`, `DRAINING`), registered CPU units and MiB.
 
-    `joined_at` is in seconds since 1970.
+    `joined_at` is in seconds since 1970; `security_options`: its agent takes a container's dockerSecurityOptions.
     """
 
     arn: str
@@ -46,6 +48,7 @@ class ContainerInstance:
     cpu: int
     memory: int
     joined_at: float
+    security_options: bool = False
 
 
 def agent_settings(user_data: str) -> dict[str, str]:
@@ -88,14 +91,16 @@ def _container_instance(record: Mapping[str, Any]) -> ContainerInstance | None:
     if record["State"]["Name"] != "running" or time.time() < record["_joins_at"]:
         return None
     kind: Hardware = hardware(record["InstanceType"])
+    settings = agent_settings(record["UserData"])
     return ContainerInstance(
         arn=record["_container_instance_arn"],
         instance_id=record["InstanceId"],
         zone=record["Placement"]["AvailabilityZone"],
         status=record["_status"],
         cpu=kind.registered_cpu,
-        memory=kind.registered_memory - int(agent_settings(record["UserData"]).get("ECS_RESERVED_MEMORY", "0")),
+        memory=kind.registered_memory - int(settings.get("ECS_RESERVED_MEMORY", "0")),
         joined_at=record["_joins_at"],
+        security_options=settings.get("ECS_SELINUX_CAPABLE") == "true",
     )
 
 
@@ -455,7 +460,10 @@ def shape(record: dict[str, Any]) -> dict[str, Any]:
         ),
         "runningTasksCount": sum(task.get("lastStatus") == "RUNNING" for task in tasks),
         "pendingTasksCount": sum(task.get("lastStatus") in ("PROVISIONING", "PENDING", "ACTIVATING") for task in tasks),
-        "attributes": [{"name": name, "value": value} for name, value in attributes.items()],
+        "attributes": [
+            *({"name": name, "value": value} for name, value in attributes.items()),
+            *([{"name": SECURITY_OPTIONS}] if instance.security_options else []),
+        ],
         "registeredAt": record["_joins_at"],
         "attachments": [],
         "tags": [],

@@ -77,7 +77,7 @@ def front(app: Application) -> Application:
     """The account's application, with requests for load balancers answered before it sees them."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(scope) if scope["type"] == "http" else {}
+        headers = joined_headers(scope) if scope["type"] == "http" else {}
         host = headers.get("host", "")
         found = load_balancer(host)
         if found is None and not in_zone(host):
@@ -93,7 +93,8 @@ def front(app: Application) -> Application:
     return serve
 
 
-def _headers(scope: Scope) -> dict[str, str]:
+def joined_headers(scope: Scope) -> dict[str, str]:
+    """A request's headers by their names in lower case; one that comes twice has both values."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")

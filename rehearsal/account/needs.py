@@ -11,11 +11,15 @@ DYNAMIC_PORTS = range(32768, 61000)
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What a task definition takes: CPU units, MiB, and its ports as (container port, host port or 0)."""
+    """What a task definition takes: CPU units, MiB, and its ports as (container port, host port or 0).
+
+    `security_options`: only where the agent says that it takes them.
+    """
 
     cpu: int
     memory: int
     ports: tuple[tuple[int, int], ...]
+    security_options: bool = False
 
 
 def need(task_definition: Mapping[str, Any]) -> Need:
@@ -32,6 +36,7 @@ def need(task_definition: Mapping[str, Any]) -> Need:
             task_definition.get("memory")
             or sum(int(each.get("memoryReservation") or each.get("memory") or 0) for each in containers)
         ),
+        security_options=any(each.get("dockerSecurityOptions") for each in containers),
         ports=() if task_definition.get("networkMode") == "awsvpc" else tuple(ports),
     )
 

@@ -41,6 +41,8 @@ class NoRoom:
 
 def obstacle(wanted: Need, instance: ContainerInstance, tasks: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     """What keeps a task from an instance that runs these tasks: an event's words and RunTask's reason, or None."""
+    if wanted.security_options and not instance.security_options:
+        return "is missing an attribute required by your task.", "ATTRIBUTE"
     needs = [need(instances.task_definition(task)) for task in tasks]
     if wanted.cpu > instance.cpu - sum(each.cpu for each in needs):
         return "has insufficient CPU units available.", "RESOURCE:CPU"

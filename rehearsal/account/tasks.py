@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from rehearsal.account import containers, placement, targets
+from rehearsal.account import containers, images, placement, targets
 from rehearsal.account.mending import Mends, ministack
 from rehearsal.account.needs import need
 
@@ -271,7 +271,10 @@ def _override(overrides: list[Record], name: str) -> Record:
 
 def _start_container(task: Task, wanted: Record, container: Record, described: Record) -> None:
     client = containers.engine()
-    options = containers.docker_options(container, wanted)
+    try:
+        options = containers.docker_options(container, wanted)
+    except containers.NotHereError as error:
+        raise StartError(f"CannotCreateContainerError: {error}") from error
     secret = _secrets(container)
     image = _pull(client, task, container, described)
     log = _log_stream(container, task)
@@ -352,7 +355,7 @@ def _pull(client: docker.DockerClient, task: Task, container: Record, described:
     task["pullStartedAt"] = task.get("pullStartedAt") or _ecs._iso()
     try:
         name, _, tag = reference.partition("@") if "@" in reference else (repository, "", _tag(reference))
-        image = client.images.pull(name, tag=tag)
+        image = client.images.pull(name, tag=tag, auth_config=images.login(name))
     except (DockerException, OSError) as error:
         # The agent's default pull behaviour falls back to an image that the instance has.
         try:

@@ -71,7 +71,8 @@ class World:
         raise AttributeError(name)
 
     def client(self, name: str, **more: Any) -> Any:
-        session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+        key = self.account.key
+        session = boto3.session.Session(aws_access_key_id=key.id, aws_secret_access_key=key.secret, region_name=REGION)
         return session.client(name, endpoint_url=self.account.endpoint, **more)
 
     def _push(self, source: Path) -> str:
@@ -83,7 +84,9 @@ class World:
         self.repository = str(repository["repositoryUri"])
         engine = docker.from_env()
         engine.images.build(path=str(source), tag=f"{self.repository}:master", rm=True)
-        engine.images.push(self.repository, tag="master")
+        token = self.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        engine.images.push(self.repository, tag="master", auth_config={"username": user, "password": password})
         return f"{self.repository}:master"
 
     def _network(self) -> tuple[str, list[str]]:

@@ -20,10 +20,13 @@ import docker
 import pytest
 from botocore.config import Config
 
+from rehearsal.account.keys import random_key
+
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "eu-central-1"
 CLUSTER = "tests"
 GRACE = 2
+KEY = random_key()
 
 pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="the probe is built with Go")
 
@@ -51,7 +54,8 @@ class Account:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        environment = {**os.environ, "AWS_REGION": REGION}
+        key = {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
+        environment = {**os.environ, "AWS_REGION": REGION, **key}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "rehearsal.account", str(port)], cwd=ROOT, env=environment
         )
@@ -70,17 +74,23 @@ class Account:
             name,
             endpoint_url=f"http://127.0.0.1:{self.port}",
             region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=KEY.id,
+            aws_secret_access_key=KEY.secret,
             # AWS has health checks every 5 seconds at most, which boto3 knows: these tests check each second.
             config=Config(parameter_validation=False),
         )
+
+    def login(self) -> dict[str, str]:
+        """What Docker needs to push to the account's registry."""
+        token = self.ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        return {"username": user, "password": password}
 
     def push(self, source: Path) -> str:
         """Build the probe and push it; its address with digest."""
         uri = self.ecr.create_repository(repositoryName="probe")["repository"]["repositoryUri"]
         self.docker.images.build(path=str(source), tag=f"{uri}:1", rm=True)
-        self.docker.images.push(uri, tag="1")
+        self.docker.images.push(uri, tag="1", auth_config=self.login())
         self.docker.images.remove(f"{uri}:1")
         digest = self.ecr.describe_images(repositoryName="probe")["imageDetails"][0]["imageDigest"]
         return f"{uri}@{digest}"

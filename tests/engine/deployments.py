@@ -12,7 +12,7 @@ import yaml
 from rehearsal import outsider
 from rehearsal.folders import ROOT
 from rehearsal.outsider import Outsider
-from rehearsal.surroundings import Account, Outcome, Stack, Workspace, containers
+from rehearsal.surroundings import Account, Outcome, Stack, Workspace, containers, docker_login
 from settings import parse
 
 PROJECT = "booklink-backend"
@@ -49,12 +49,9 @@ def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
             into[name] = value
 
 
-def change_sample(workspace: Workspace, *, version: str, fault: str = "") -> None:
-    """Make the copy's sample another one: of `version`, and with one of its faults (app/README.md lists them)."""
-    folder = workspace.directory / "app"
-    (folder / "VERSION").write_text(f"{version}\n")
-    dockerfile = (ROOT / "app" / "Dockerfile").read_text()
-    (folder / "Dockerfile").write_text(f'{dockerfile}ENV SAMPLE_FAULT="{fault}"\n')
+def change_sample(workspace: Workspace, *, version: str) -> None:
+    """Make the copy's sample another one, of `version`."""
+    (workspace.directory / "app" / "VERSION").write_text(f"{version}\n")
 
 
 def push(account: Account, tag: str, *, base: str | None, fault: str = "") -> None:
@@ -64,7 +61,7 @@ def push(account: Account, tag: str, *, base: str | None, fault: str = "") -> No
     docker("build", "--quiet", *built, "--tag", f"{repository}:built", str(ROOT / "app"))
     variant = f'FROM {repository}:built\nENV APP_VERSION="{tag}" SAMPLE_FAULT="{fault}"\n'
     docker("build", "--quiet", "--tag", f"{repository}:{tag}", "-", given=variant)
-    docker("push", "--quiet", f"{repository}:{tag}")
+    docker(*docker_login(account), "push", "--quiet", f"{repository}:{tag}")
 
 
 def docker(*arguments: str, given: str = "") -> str:

@@ -19,7 +19,7 @@ from tests.engine.deployments import (
     until,
 )
 
-FAULTS = {"v1.0.0": "", "v1.1.0": "", "v1.2.0": "crash", "v1.3.0": "unhealthy", "v1.4.0": ""}
+FAULTS = {"v1.0.0": "", "v1.1.0": "crash", "v1.2.0": "", "v1.3.0": "unhealthy"}
 """The releases, each with what is wrong with it."""
 
 
@@ -54,26 +54,13 @@ def test_a_release_serves(live: Stack) -> None:
 
 @pytest.mark.usefixtures("up")
 def test_another_tag_changes_task_definition_and_service_alone(live: Stack) -> None:
-    assert changes(live, "--config", "tag=v1.1.0") == SERVICE_ALONE
-
-
-@pytest.mark.usefixtures("up")
-def test_a_deployment_leaves_the_count_that_scaling_set(live: Stack) -> None:
-    running = service(live)
-    ecs = live.workspace.account.client("ecs")
-    ecs.update_service(cluster=running["clusterArn"], service=running["serviceName"], desiredCount=3)
-    until("the third task runs", lambda: service(live)["runningCount"] == 3)
-    deploy(live, "v1.1.0")
-    left = service(live)
-    assert (left["desiredCount"], left["runningCount"]) == (3, 3)
-    assert version(live) == "v1.1.0"
-    ecs.update_service(cluster=running["clusterArn"], service=running["serviceName"], desiredCount=2)
+    assert changes(live, "--config", "tag=v1.2.0") == SERVICE_ALONE
 
 
 @pytest.fixture(scope="module")
 def crashed(live: Stack, up: Outcome) -> tuple[Outcome, Prober]:  # noqa: ARG001 - it comes first
     with Prober(live.workspace.account, live.outputs()["url"]) as prober:
-        outcome = deploy(live, "v1.2.0", check=False)
+        outcome = deploy(live, "v1.1.0", check=False)
     return outcome, prober
 
 
@@ -98,30 +85,45 @@ def test_the_one_before_serves_on(live: Stack, crashed: tuple[Outcome, Prober]) 
     outcome, prober = crashed
     assert re.search(r"Serving now: \d task\(s\) of booklink-backend-live:\d+", outcome.output)
     assert prober.lost == [], prober.summary()
-    assert version(live) == "v1.1.0"
+    assert version(live) == "v1.0.0"
 
 
 @pytest.mark.usefixtures("crashed")
 def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
-    again = deploy(live, "v1.2.0", check=False)
+    again = deploy(live, "v1.1.0", check=False)
     fails(again)
     assert re.search(r"an earlier deployment of booklink-backend-live:\d+ failed, and ECS went back", again.output)
-    assert version(live) == "v1.1.0"
+    assert version(live) == "v1.0.0"
 
 
-@pytest.mark.usefixtures("up")
+@pytest.fixture(scope="module")
+def mended(live: Stack, crashed: tuple[Outcome, Prober]) -> Outcome:  # noqa: ARG001 - it comes first
+    """A good release after one that crashed, while scaling has set another count than the settings."""
+    running = service(live)
+    ecs = live.workspace.account.client("ecs")
+    ecs.update_service(cluster=running["clusterArn"], service=running["serviceName"], desiredCount=3)
+    until("the third task runs", lambda: service(live)["runningCount"] == 3)
+    return deploy(live, "v1.2.0")
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_good_one_mends_it(live: Stack) -> None:
+    assert version(live) == "v1.2.0"
+    assert [each["rolloutState"] for each in service(live)["deployments"]] == ["COMPLETED"]
+    live.run("preview", "--expect-no-changes")
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_deployment_leaves_the_count_that_scaling_set(live: Stack) -> None:
+    left = service(live)
+    assert (left["desiredCount"], left["runningCount"]) == (3, 3)
+
+
+@pytest.mark.usefixtures("mended")
 def test_one_that_is_unhealthy_fails_and_names_the_health_check(live: Stack) -> None:
     outcome = deploy(live, "v1.3.0", check=False)
     fails(outcome)
     assert outcome.seconds < 180, "ECS gave up before the deployment's own time limit"
     assert "Task failed ELB health checks" in outcome.output
     assert "doesn't answer health.path with a code of health.matcher" in outcome.output
-    assert version(live) == "v1.1.0"
-
-
-@pytest.mark.usefixtures("up")
-def test_a_good_one_mends_it(live: Stack) -> None:
-    deploy(live, "v1.4.0")
-    assert version(live) == "v1.4.0"
-    assert len(service(live)["deployments"]) == 1
-    live.run("preview", "--expect-no-changes")
+    assert version(live) == "v1.2.0"

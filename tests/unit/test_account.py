@@ -1,13 +1,14 @@
 """The emulated account's pure parts, and how its mends refuse another MiniStack."""
 
 import base64
+import dataclasses
 import importlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rehearsal.account import images, loadbalancers, mending, parameters, placement
+from rehearsal.account import credentials, images, loadbalancers, mending, parameters, placement
 from rehearsal.account.__main__ import MODULES
 from rehearsal.account.hardware import hardware
 from rehearsal.account.instances import ContainerInstance, agent_settings, free_address
@@ -183,6 +184,36 @@ def test_tasks_spread_over_zones_first() -> None:
 def test_what_does_not_fit_says_why(container: dict[str, Any], reason: str | None) -> None:
     found = placement.obstacle(need(definition(**container)), instance(1, "a"), [])
     assert (found and found[1]) == reason
+
+
+def test_security_options_need_an_agent_that_takes_them() -> None:
+    wanted = need(definition(memory=1, dockerSecurityOptions=["no-new-privileges"]))
+    found = placement.obstacle(wanted, instance(1, "a"), [])
+    assert found == ("is missing an attribute required by your task.", "ATTRIBUTE")
+    takes = dataclasses.replace(instance(1, "a"), security_options=True)
+    assert placement.obstacle(wanted, takes, []) is None
+
+
+# --- credentials ---
+
+ROUTE = "              |-- 169.254.170.2\n                 /32 host LOCAL\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "table", "ours", "taken"),
+    [
+        ({}, "", False, False),
+        ({}, ROUTE, True, False),
+        ({}, ROUTE, False, True),
+        ({}, ROUTE.replace("169.254.170.2", "169.254.0.0"), False, False),
+        ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials/1"}, "", False, True),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}, ROUTE, True, True),
+    ],
+)
+def test_a_machine_keeps_the_address_of_its_own_credentials(
+    environment: dict[str, str], table: str, ours: bool, taken: bool
+) -> None:
+    assert credentials.taken(environment, table, ours=lambda: ours) is taken
 
 
 # --- images, load balancers, parameters ---

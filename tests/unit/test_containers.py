@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.account.containers import docker_options, exit_reason, health_status, stop_timeout
+from rehearsal.account.containers import NotHereError, docker_options, exit_reason, health_status, stop_timeout
 
 MIB = 1024 * 1024
 SECOND = 1_000_000_000
@@ -49,7 +49,6 @@ def test_words_of_a_container_definition_become_dockers() -> None:
         user="1000:1000",
         hostname="web",
         readonlyRootFilesystem=True,
-        privileged=True,
         pseudoTerminal=True,
         interactive=True,
         dockerLabels={"team": "books"},
@@ -66,7 +65,6 @@ def test_words_of_a_container_definition_become_dockers() -> None:
             "user": "1000:1000",
             "hostname": "web",
             "read_only": True,
-            "privileged": True,
             "tty": True,
             "stdin_open": True,
             "labels": {"team": "books"},
@@ -84,12 +82,10 @@ def test_linux_parameters_reach_docker() -> None:
             "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
             "sharedMemorySize": 64,
             "tmpfs": [{"containerPath": "/scratch", "size": 32, "mountOptions": ["noexec"]}],
-            "devices": [{"hostPath": "/dev/fuse", "permissions": ["read", "write"]}],
         }
     )
     assert (found["init"], found["cap_drop"], found["cap_add"]) == (True, ["ALL"], ["NET_BIND_SERVICE"])
     assert (found["shm_size"], found["tmpfs"]) == (64 * MIB, {"/scratch": "noexec,size=32m"})
-    assert found["devices"] == ["/dev/fuse:/dev/fuse:rw"]
 
 
 def test_ulimits_keep_their_soft_and_hard_limits() -> None:
@@ -107,27 +103,71 @@ def test_a_health_check_has_the_defaults_of_ecs_and_not_dockers() -> None:
     }
 
 
-def test_volumes_are_mounted_where_the_mount_points_say() -> None:
-    task = {"volumes": [{"name": "data", "host": {"sourcePath": "/srv/data"}}, {"name": "cache"}]}
+def test_a_mount_point_is_an_empty_volume_of_the_containers_own() -> None:
+    task = {"volumes": [{"name": "data", "host": {}}, {"name": "cache"}]}
     mounts = [
-        {"sourceVolume": "data", "containerPath": "/data", "readOnly": True},
+        {"sourceVolume": "data", "containerPath": "/:/data", "readOnly": True},
         {"sourceVolume": "cache", "containerPath": "/cache"},
     ]
-    assert options(task, mountPoints=mounts)["volumes"] == ["/srv/data:/data:ro", "cache:/cache:rw"]
+    assert options(task, mountPoints=mounts)["mounts"] == [
+        {"Target": "/:/data", "Source": None, "Type": "volume", "ReadOnly": True},
+        {"Target": "/cache", "Source": None, "Type": "volume", "ReadOnly": False},
+    ], "a volume by name is anybody's, and a bind's text may name a folder of the machine"
 
 
-def test_awslogs_is_read_from_docker_while_another_driver_is_dockers_own() -> None:
+MOUNTED = {"mountPoints": [{"sourceVolume": "machine", "containerPath": "/machine"}]}
+
+
+@pytest.mark.parametrize(
+    ("setting", "container", "task"),
+    [
+        ("privileged", {"privileged": True}, {}),
+        ("linuxParameters.devices", {"linuxParameters": {"devices": [{"hostPath": "/dev/sda"}]}}, {}),
+        (
+            "linuxParameters.capabilities.add",
+            {"linuxParameters": {"capabilities": {"add": ["CHOWN", "SYS_ADMIN"]}}},
+            {},
+        ),
+        ("dockerSecurityOptions", {"dockerSecurityOptions": ["no-new-privileges", "seccomp=unconfined"]}, {}),
+        ("volumes", MOUNTED, {"volumes": [{"name": "machine", "host": {"sourcePath": "/"}}]}),
+        ("volumes", MOUNTED, {"volumes": [{"name": "machine", "dockerVolumeConfiguration": {"driver": "local"}}]}),
+        ("volumes", MOUNTED, {"volumes": [{"name": "machine", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]}),
+        ("volumes", {"mountPoints": [{"sourceVolume": "/", "containerPath": "/machine"}]}, {}),
+        ("volumesFrom", {"volumesFrom": [{"sourceContainer": "other"}]}, {}),
+        ("logConfiguration.logDriver", {"logConfiguration": {"logDriver": "syslog"}}, {}),
+        ("networkMode", {}, {"networkMode": "host"}),
+        ("pidMode", {}, {"pidMode": "host"}),
+        ("ipcMode", {}, {"ipcMode": "host"}),
+    ],
+)
+def test_power_over_the_machine_is_refused_by_the_settings_name(
+    setting: str, container: dict[str, Any], task: dict[str, Any]
+) -> None:
+    with pytest.raises(NotHereError, match=f": {setting}$"):
+        options(task, **container)
+
+
+def test_what_every_container_may_is_granted() -> None:
+    found = options(
+        {"pidMode": "task", "ipcMode": "none"},
+        linuxParameters={"capabilities": {"add": ["NET_BIND_SERVICE"]}},
+        dockerSecurityOptions=["no-new-privileges"],
+    )
+    assert (found["cap_add"], found["security_opt"]) == (["NET_BIND_SERVICE"], ["no-new-privileges"])
+
+
+def test_awslogs_is_read_from_docker_while_json_file_is_dockers_own() -> None:
     assert options(logConfiguration={"logDriver": "awslogs"})["log_config"]["Type"] == "json-file"
-    syslog = {"logDriver": "syslog", "options": {"tag": "web"}}
-    assert options(logConfiguration=syslog)["log_config"] == {"Type": "syslog", "Config": {"tag": "web"}}
+    own = {"logDriver": "json-file", "options": {"tag": "web"}}
+    assert options(logConfiguration=own)["log_config"] == {"Type": "json-file", "Config": {"tag": "web"}}
 
 
 def test_host_ports_are_not_bound_on_this_machine() -> None:
     assert set(options(portMappings=[{"containerPort": 8080, "hostPort": 8888}])) == ALWAYS
 
 
-def test_host_networking_is_the_tasks_choice() -> None:
-    assert options({"networkMode": "host"})["network_mode"] == "host"
+def test_a_task_may_have_no_network() -> None:
+    assert options({"networkMode": "none"})["network_mode"] == "none"
     assert "network_mode" not in options({"networkMode": "bridge"})
 
 

@@ -154,6 +154,21 @@ def test_without_root_the_command_that_helps_is_named(monkeypatch: pytest.Monkey
         pass
 
 
+def test_an_engine_that_was_installed_is_said_to_stay_with_the_command_that_removes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(docker_engine, "answers", iter([False, True]).__next__)
+    monkeypatch.setattr(docker_engine, "is_debian", lambda: True)
+    monkeypatch.setattr(docker_engine, "run", lambda *_, **__: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    said: list[str] = []
+    with docker_engine.engine(say=said.append):
+        assert len(said) == 1
+    assert said[-1] == "  docker.io stays installed: `apt-get purge --auto-remove docker.io` takes it away again"
+
+
 def test_firewall_is_put_back_as_it_was_and_no_other_rule_is_touched() -> None:
     before = ["*filter", ":FORWARD ACCEPT [0:0]", "-A INPUT -s 10.0.0.1/32 -j DROP"]
     after = [
@@ -182,6 +197,12 @@ def test_nothing_of_the_users_aws_reaches_a_process(tmp_path: Path, monkeypatch:
     assert "theirs" not in {value for name, value in environment.items() if name.startswith("AWS_")}
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4599"
     assert "127.0.0.1" in environment["NO_PROXY"]
+
+
+def test_every_account_has_a_key_of_its_own(tmp_path: Path) -> None:
+    one, other = Account(port=1, folder=tmp_path), Account(port=2, folder=tmp_path)
+    assert one.environment["AWS_ACCESS_KEY_ID"] != other.environment["AWS_ACCESS_KEY_ID"]
+    assert one.environment["AWS_SECRET_ACCESS_KEY"] != other.environment["AWS_SECRET_ACCESS_KEY"]
 
 
 def test_client_ignores_the_users_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rehearsal.account import targets
 from rehearsal.account.targets import CHECKING, HEALTHY, Health, after_check, matches
 
 FAILURE = ("Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]")
@@ -50,3 +51,23 @@ def test_an_unhealthy_target_needs_the_whole_row_of_successes() -> None:
 )
 def test_the_matcher_lists_codes_and_ranges(status: int, matcher: str, passes: bool) -> None:
     assert matches(status, matcher) is passes
+
+
+@pytest.mark.parametrize(
+    ("states", "ports"),
+    [
+        ({8001: "healthy", 8002: "unhealthy", 8003: "initial"}, [8001]),
+        ({8001: "unhealthy", 8002: "unhealthy", 8003: "draining"}, [8001, 8002]),
+        ({8001: "initial", 8002: "draining"}, []),
+    ],
+)
+def test_unhealthy_targets_get_no_requests_while_a_healthy_one_exists(
+    states: dict[int, str], ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches = {}
+    for port, state in states.items():
+        watches["group", "10.0.0.1", port] = targets._Watch("123456789012", "eu-central-1")
+        watches["group", "10.0.0.1", port].health = Health(state=state)
+    watches["another", "10.0.0.1", 1] = targets._Watch("123456789012", "eu-central-1")
+    monkeypatch.setattr(targets, "_watches", watches)
+    assert [each.port for each in targets.ready("group")] == ports
