@@ -86,6 +86,7 @@ def test_all_that_must_exist_and_is_missing_is_named_at_once(workspace: Workspac
 
 def test_what_was_refused_left_nothing_in_the_account(account: Account) -> None:
     assert costs_by_the_hour(account) == []
+    assert account.client("ecs").list_clusters()["clusterArns"] == []
     assert account.client("ecr").describe_repositories()["repositories"] == []
     assert account.client("iam").list_roles()["Roles"] == []
     zones = account.client("route53").list_hosted_zones()["HostedZones"]
