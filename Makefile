@@ -21,10 +21,11 @@ rehearse: setup ## the main job with no AWS account: both environments on an emu
 test: lint unit engine ## all tests
 
 unit: setup ## the mocked tests alone, in seconds
-	$(RUN) -m pytest tests/unit --numprocesses 2
+	$(RUN) -m pytest tests/unit --numprocesses 2 --quiet
 
 engine: setup ## the tests that need Docker: the emulated account, and the real engine on it
-	$(RUN) -m pytest tests/account tests/engine
+	$(RUN) -m pytest tests/account --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest tests/engine --numprocesses 4 --dist loadfile
 
 lint: setup ## ruff and mypy
 	$(RUN) -m ruff check .

@@ -308,12 +308,14 @@ def load_balancer_xml(original: Any, lb: Mapping[str, Any]) -> Any:
 
 @mend.replaces(_alb, "_delete_tg")
 def keep_used_target_group(original: Any, params: Parameters) -> Any:
-    """A target group that a listener or rule forwards to can't be deleted.
+    """A target group that a listener or rule forwards to can't be deleted, and one that is gone is deleted.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DeleteTargetGroup.html
     """
     arn = text(params, "TargetGroupArn")
-    if arn in _alb._tgs and targets.in_use(arn):
+    if arn not in _alb._tgs:
+        return _alb._empty("DeleteTargetGroup")
+    if targets.in_use(arn):
         return _alb._error("ResourceInUse", f"Target group '{arn}' is currently in use by a listener or a rule")
     return original(params)
 

@@ -118,7 +118,7 @@ class Mends:
 def _put(original: Callable[..., Any], mend: functools.partial[Any]) -> None:
     """Put a mend wherever a loaded MiniStack module holds the original: by name, or in one of its tables of actions."""
     functools.update_wrapper(mend, original)
-    for module in [each for name, each in sys.modules.items() if name.split(".")[0] == "ministack"]:
+    for module in [each for name, each in list(sys.modules.items()) if name.split(".")[0] == "ministack"]:
         for holder in [vars(module), *(each for each in vars(module).values() if isinstance(each, dict))]:
             for key in [key for key, held in holder.items() if held is original]:
                 holder[key] = mend

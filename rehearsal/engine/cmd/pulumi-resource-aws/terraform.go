@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -296,6 +298,12 @@ func (p *terraformProvider) ReadDataSource(
 	})
 	if err != nil {
 		return nil, err
+	}
+	// As an error, and not as a diagnostic, which the bridge would print besides: whoever asked says what is missing.
+	for _, d := range r.Diagnostics {
+		if d.Severity == tfplugin5.Diagnostic_ERROR {
+			return nil, errors.New(strings.TrimSpace(strings.TrimSuffix(d.Summary+": "+d.Detail, ": ")))
+		}
 	}
 	return &tfprotov6.ReadDataSourceResponse{State: value(r.State), Diagnostics: diagnosticsOf(r.Diagnostics)}, nil
 }
