@@ -18,6 +18,7 @@ from rehearsal.surroundings import ends_with_its_parent, undisturbed
 
 STARTS_SECONDS, ENDS_SECONDS = 60, 30
 UNINSTALL = "apt-get purge --auto-remove docker.io"
+_FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
 SOCKET_PATH_LIMIT = 80
 """The kernel allows 107 characters; the engine's own sockets lie deeper than ours."""
 
@@ -159,9 +160,6 @@ class _Network:
         if self._forwards:
             with suppress(OSError):
                 _FORWARDS.write_text(self._forwards)
-
-
-_FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def undo(*, before: Sequence[str], after: Sequence[str]) -> list[list[str]]:

@@ -23,6 +23,9 @@ PLUGINS = {"aws": "pulumi-aws", "docker": "pulumi-docker"}
 """The plugins that the program needs, and the Python packages that speak to them."""
 
 BUILDS_KEPT = 2
+GO = CACHE / "go"
+"""What Go keeps while it builds the engine, where the user has no place of its own for it."""
+
 NOTHING_ARRIVES_SECONDS = 20
 """How long a download may bring nothing before it is given up."""
 
@@ -81,9 +84,9 @@ def environment(*, home: Path, commands: Path | None = None) -> dict[str, str]:
 
 def caches() -> dict[str, str]:
     """Package caches within the project, except those that the user has put somewhere."""
-    go = {"GOCACHE": CACHE / "go" / "build", "PIP_CACHE_DIR": CACHE / "pip"}
+    go = {"GOCACHE": GO / "build", "PIP_CACHE_DIR": CACHE / "pip"}
     if "GOPATH" not in os.environ:
-        go["GOMODCACHE"] = CACHE / "go" / "modules"
+        go["GOMODCACHE"] = GO / "modules"
     return {name: str(path) for name, path in go.items() if name not in os.environ}
 
 
@@ -194,12 +197,18 @@ def _build(home: Path, *, versions: Mapping[str, str], say: Say) -> None:
         _go([go, "-C", str(SOURCES), *flagged, "-o", f"{unfinished}/{folder}/", f"./cmd/{name}"], say=say)
     shutil.copy2(SOURCES / "cmd" / "pulumi-resource-pulumi-python", unfinished / "bin")
     unfinished.rename(home)
+    # Go's own caches are gigabytes, and of no more use to anybody who doesn't change the engine's sources.
+    shutil.rmtree(GO, ignore_errors=True)
     say(f"  the engine is built, in {time.monotonic() - begun:.0f} s")
 
 
 def _go(command: Sequence[str], *, say: Say) -> None:
     # Go makes what it downloads read-only, so that deleting the project's folder would fail.
     own = caches() | {"GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip()}
+    if sys.platform == "linux":
+        # What Go counts for its telemetry stays out of the user's home, while the user's settings of Go hold.
+        config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        own |= {"GOENV": os.environ.get("GOENV", str(config / "go" / "env")), "XDG_CONFIG_HOME": str(GO / "config")}
     run(command, what="the engine's build", say=say, environment=own)
 
 

@@ -83,15 +83,16 @@ class Progress:
         self._begun = self._told = time.monotonic()
         self._blank_before = False
         self._ended = threading.Event()
+        self._silences = threading.Thread(target=self._break_silences, daemon=True)
 
     def __enter__(self) -> "Progress":
-        threading.Thread(target=self._break_silences, daemon=True).start()
+        self._silences.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ended.set()
-        with self._lock:
-            self._tell_counted()
+        self._silences.join()
+        self._tell_counted()
 
     def line(self, line: str) -> None:
         """Take the next line that Pulumi printed."""

@@ -126,11 +126,11 @@ def _own_credentials(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def account(port: int | None = None) -> Iterator[Account]:
-    """Start an emulated account, on a free port unless one is given; end it with all its containers and images."""
+def account() -> Iterator[Account]:
+    """Start an emulated account on a free port; end it with all its containers and images."""
     CACHE.mkdir(exist_ok=True)
     sweep()
-    port = port or free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix=f"account-{os.getpid()}-{port}-", dir=CACHE) as folder:
         started = Account(port=port, folder=Path(folder))
         (started.folder / "empty").touch()
@@ -241,7 +241,7 @@ def _docker(*arguments: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and what it printed (nothing where it printed to the terminal)."""
+    """How a command ended, and what it printed."""
 
     status: int
     output: str
@@ -279,24 +279,20 @@ class Stack:
         *arguments: str,
         group: str | None = None,
         say: Say | None = None,
-        terminal: bool = False,
         check: bool = True,
     ) -> Outcome:
-        """Run `pulumi ARGUMENTS --stack NAME`; each line goes to `say` as it comes, or all to the terminal itself.
+        """Run `pulumi ARGUMENTS --stack NAME`; each line goes to `say` as it comes.
 
         Raises:
             SurroundingsError: with what it printed, where it fails and `check` is not False.
         """
         selected = [self.name] if group == "stack" else ["--stack", self.name]
         command = ["pulumi", *([group] if group else []), *arguments, *selected, "--non-interactive"]
-        if terminal:
-            command.remove("--non-interactive")
         outcome = run_in_session(
             command,
             directory=self.workspace.directory,
             environment=self.workspace.environment,
             say=say,
-            terminal=terminal,
         )
         if check and outcome.status:
             raise SurroundingsError(f"{' '.join(command)} ended with {outcome.status}:\n{outcome.output}")
@@ -358,7 +354,6 @@ def run_in_session(
     directory: Path,
     environment: Mapping[str, str],
     say: Say | None = None,
-    terminal: bool = False,
 ) -> Outcome:
     """Run a command that starts others. Where this is interrupted it is asked to stop, and none of them outlives it."""
     begun = time.monotonic()
@@ -367,8 +362,8 @@ def run_in_session(
         cwd=directory,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
-        stdout=None if terminal else subprocess.PIPE,
-        stderr=None if terminal else subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,
@@ -376,11 +371,10 @@ def run_in_session(
     lines: list[str] = []
     _running.add(process)
     try:
-        if not terminal:
-            for line in cast(IO[str], process.stdout):
-                lines.append(line.rstrip("\n"))
-                if say:
-                    say(lines[-1])
+        for line in cast(IO[str], process.stdout):
+            lines.append(line.rstrip("\n"))
+            if say:
+                say(lines[-1])
         process.wait()
     finally:
         with undisturbed():

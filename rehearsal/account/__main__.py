@@ -101,7 +101,7 @@ def bridge() -> list[str]:
     except (DockerException, OSError):
         return []
     # A bridge that an engine has just made is described without its gateway, which is the first address.
-    described = network.attrs["IPAM"]["Config"]
+    described = network.attrs["IPAM"]["Config"] or []
     gateways = [each.get("Gateway") or str(next(ip_network(each["Subnet"]).hosts())) for each in described]
     return [each for each in gateways if _is_here(each)]
 

@@ -11,17 +11,6 @@ _ending = threading.Event()
 _logger = logging.getLogger("account")
 
 
-def later(seconds: float, work: Callable[[], None]) -> None:
-    """Do work once after so many seconds, for the account and region of the request that asks for it."""
-    account, region = _responses.get_account_id(), _responses.get_region()
-
-    def run() -> None:
-        if not _ending.wait(seconds):
-            _do(work, account, region)
-
-    threading.Thread(target=run, daemon=True).start()
-
-
 def every(seconds: float, work: Callable[[], None]) -> None:
     """Do work again and again, with so many seconds between; an exception is logged and doesn't end it."""
     account, region = _responses.get_account_id(), _responses.get_region()

@@ -77,8 +77,7 @@ def _scale(cluster: str, provider: Mapping[str, Any], *, waited_at: float) -> No
             _idle.pop(instance_id, None)
         elif now - _idle.setdefault(instance_id, now) > IDLE and group["DesiredCapacity"] > group["MinSize"]:
             del _idle[instance_id]
-            group["DesiredCapacity"] -= 1
-            groups.remove(group, instance_id, "managed scaling found that it has no task")
+            groups.remove(group, instance_id, "managed scaling found that it has no task", shrink=True)
             return
 
 

@@ -23,6 +23,9 @@ SECOND = 1_000_000_000
 LEAST_CPU_SHARES = 2
 DOCKER_TIMEOUT = 120
 
+REMOVAL = 60.0
+"""Seconds after which a container that Docker doesn't remove is left: its account has to end too."""
+
 Definition = Mapping[str, Any]
 
 CAPABILITIES = (
@@ -174,8 +177,8 @@ def remove(container_id: str) -> None:
 
 def remove_labelled(label: str) -> None:
     """Remove all containers that carry this label, until there are none twice: Docker may still be creating one."""
-    empty = False
-    while True:
+    empty, until = False, time.monotonic() + REMOVAL
+    while time.monotonic() < until:
         found = engine().api.containers(all=True, filters={"label": [label]})
         for each in found:
             remove(each["Id"])

@@ -41,9 +41,9 @@ _roles: dict[str, tuple[str, str]] = {}
 
 
 def listen(port: int) -> list[int]:
-    """The file descriptor of a socket that listens at the address, which this machine need not have yet.
+    """The file descriptor of a socket that listens at the address, which this machine need not have yet, in a list.
 
-    None where that can't be, which is everywhere but on Linux, and where it is another's.
+    An empty one where that can't be, which is everywhere but on Linux, and where it is another's.
     """
     if taken(os.environ, _table(), ours=_have_network):
         return []

@@ -14,7 +14,6 @@ from rehearsal.account.mending import Mends, ministack
 
 _app = ministack("app")
 _ecs = ministack("services.ecs")
-_reaper = ministack("core.container_reaper")
 _responses = ministack("core.responses")
 mend = Mends()
 

@@ -3,10 +3,11 @@
 https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.html
 """
 
+import functools
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rehearsal.account import background, instances, targets
@@ -91,9 +92,13 @@ def set_desired(group: dict[str, Any], desired: int) -> None:
         settle(group)
 
 
-def remove(group: dict[str, Any], instance_id: str, cause: str) -> None:
-    """Have one instance leave its group: it drains first where its capacity provider says so, then is terminated."""
+def remove(group: dict[str, Any], instance_id: str, cause: str, *, shrink: bool = False) -> None:
+    """Have one instance leave its group: it drains first where its capacity provider says so, then is terminated.
+
+    With `shrink` the group wants one instance less from then on, and gets no other in its place.
+    """
     with _lock:
+        group["DesiredCapacity"] -= int(shrink)
         for each in group["Instances"]:
             if each["InstanceId"] == instance_id and each["LifecycleState"] == "InService":
                 each["LifecycleState"], each["_leaves_by"] = "Terminating:Wait", time.time() + DRAINS_AT_MOST
@@ -468,19 +473,27 @@ def describe_activities(_original: Any, p: Parameters) -> Any:
     return _autoscaling._xml(200, "DescribeScalingActivitiesResponse", body)
 
 
-def _missing(p: Parameters) -> Any:
-    return _invalid(f"AutoScalingGroup name not found - AutoScalingGroup '{text(p, 'AutoScalingGroupName')}' not found")
+def _of_a_group(answer: Callable[[dict[str, Any], Parameters], Any]) -> Callable[[Parameters], Any]:
+    """The decorated function gets the group that a request names; where there is none, the request is refused."""
+
+    @functools.wraps(answer)
+    def answered(p: Parameters) -> Any:
+        name = text(p, "AutoScalingGroupName")
+        group = group_of(name)
+        if group is None:
+            return _invalid(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+        return answer(group, p)
+
+    return answered
 
 
 @mend.adds(_autoscaling, "SetInstanceProtection")
-def set_instance_protection(p: Parameters) -> Any:
+@_of_a_group
+def set_instance_protection(group: dict[str, Any], p: Parameters) -> Any:
     """Protect instances from scale-in, or no longer.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetInstanceProtection.html
     """
-    group = group_of(text(p, "AutoScalingGroupName"))
-    if group is None:
-        return _missing(p)
     wanted = _autoscaling._parse_member_list(p, "InstanceIds")
     for each in group["Instances"]:
         if each["InstanceId"] in wanted:
@@ -490,14 +503,12 @@ def set_instance_protection(p: Parameters) -> Any:
 
 
 @mend.adds(_autoscaling, "EnableMetricsCollection")
-def enable_metrics(p: Parameters) -> Any:
+@_of_a_group
+def enable_metrics(group: dict[str, Any], p: Parameters) -> Any:
     """Note which group metrics are wanted; this account measures none.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_EnableMetricsCollection.html
     """
-    group = group_of(text(p, "AutoScalingGroupName"))
-    if group is None:
-        return _missing(p)
     known = {each["Metric"] for each in group["EnabledMetrics"]}
     for metric in _autoscaling._parse_member_list(p, "Metrics"):
         if metric not in known:
@@ -506,14 +517,12 @@ def enable_metrics(p: Parameters) -> Any:
 
 
 @mend.adds(_autoscaling, "DisableMetricsCollection")
-def disable_metrics(p: Parameters) -> Any:
+@_of_a_group
+def disable_metrics(group: dict[str, Any], p: Parameters) -> Any:
     """Note which group metrics are no longer wanted; none named means all.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DisableMetricsCollection.html
     """
-    group = group_of(text(p, "AutoScalingGroupName"))
-    if group is None:
-        return _missing(p)
     named = _autoscaling._parse_member_list(p, "Metrics")
     group["EnabledMetrics"] = [each for each in group["EnabledMetrics"] if named and each["Metric"] not in named]
     return _autoscaling._xml(200, "DisableMetricsCollectionResponse", "")
@@ -528,14 +537,13 @@ def terminate_instance(p: Parameters) -> Any:
     instance_id = text(p, "InstanceId")
     for group in all_groups():
         if any(each["InstanceId"] == instance_id for each in group["Instances"]):
-            if true(text(p, "ShouldDecrementDesiredCapacity")):
-                if group["DesiredCapacity"] <= group["MinSize"]:
-                    return _invalid(
-                        "Currently, desiredSize equals minSize. Terminating instance without replacement "
-                        "will violate group's min size constraint."
-                    )
-                group["DesiredCapacity"] -= 1
-            remove(group, instance_id, "a user request")
+            shrink = true(text(p, "ShouldDecrementDesiredCapacity"))
+            if shrink and group["DesiredCapacity"] <= group["MinSize"]:
+                return _invalid(
+                    "Currently, desiredSize equals minSize. Terminating instance without replacement "
+                    "will violate group's min size constraint."
+                )
+            remove(group, instance_id, "a user request", shrink=shrink)
             shown = xml({"Activity": {key: value for key, value in group["Activities"][0].items() if value != ""}})
             body = f"<TerminateInstanceInAutoScalingGroupResult>{shown}</TerminateInstanceInAutoScalingGroupResult>"
             return _autoscaling._xml(200, "TerminateInstanceInAutoScalingGroupResponse", body)
@@ -543,14 +551,12 @@ def terminate_instance(p: Parameters) -> Any:
 
 
 @mend.adds(_autoscaling, "AttachLoadBalancerTargetGroups")
-def attach_target_groups(p: Parameters) -> Any:
+@_of_a_group
+def attach_target_groups(group: dict[str, Any], p: Parameters) -> Any:
     """Register a group's instances, and those to come, in target groups.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AttachLoadBalancerTargetGroups.html
     """
-    group = group_of(text(p, "AutoScalingGroupName"))
-    if group is None:
-        return _missing(p)
     for arn in _autoscaling._parse_member_list(p, "TargetGroupARNs"):
         if arn not in group["TargetGroupARNs"]:
             group["TargetGroupARNs"].append(arn)
@@ -561,14 +567,12 @@ def attach_target_groups(p: Parameters) -> Any:
 
 
 @mend.adds(_autoscaling, "DetachLoadBalancerTargetGroups")
-def detach_target_groups(p: Parameters) -> Any:
+@_of_a_group
+def detach_target_groups(group: dict[str, Any], p: Parameters) -> Any:
     """Take a group's instances out of target groups.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DetachLoadBalancerTargetGroups.html
     """
-    group = group_of(text(p, "AutoScalingGroupName"))
-    if group is None:
-        return _missing(p)
     for arn in _autoscaling._parse_member_list(p, "TargetGroupARNs"):
         if arn in group["TargetGroupARNs"]:
             group["TargetGroupARNs"].remove(arn)
@@ -579,14 +583,12 @@ def detach_target_groups(p: Parameters) -> Any:
 
 
 @mend.adds(_autoscaling, "DescribeLoadBalancerTargetGroups")
-def describe_target_groups(p: Parameters) -> Any:
+@_of_a_group
+def describe_target_groups(group: dict[str, Any], _p: Parameters) -> Any:
     """The target groups that a group is attached to.
 
     https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeLoadBalancerTargetGroups.html
     """
-    group = group_of(text(p, "AutoScalingGroupName"))
-    if group is None:
-        return _missing(p)
     shown = [{"LoadBalancerTargetGroupARN": arn, "State": "InService"} for arn in group["TargetGroupARNs"]]
     body = xml({"DescribeLoadBalancerTargetGroupsResult": {"LoadBalancerTargetGroups": shown}})
     return _autoscaling._xml(200, "DescribeLoadBalancerTargetGroupsResponse", body)

@@ -41,6 +41,13 @@ def immutable(repository: Mapping[str, Any], tag: str) -> bool:
     return bool(setting.startswith("IMMUTABLE") != (excluded and setting.endswith("_WITH_EXCLUSION")))
 
 
+def _stays(name: str, tag: str) -> str:
+    return (
+        f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the tag is "
+        "immutable."
+    )
+
+
 def _holder(name: str, tag: str) -> Any:
     return next((each for each in _ecr._images.get(name) or [] if tag in each.get("imageTags", [])), None)
 
@@ -52,8 +59,12 @@ def size(name: str, manifest: str) -> int:
         held = (_ecr._manifest_blobs.get(name) or {}).get
         found = (held(each["digest"]) for each in document["manifests"])
         return sum(size(name, bytes(each).decode()) for each in found if each)
-    parts = [document.get("config") or {}, *document.get("layers", [])]
-    return sum(int(each.get("size", 0)) for each in parts)
+    return sum(int(each.get("size", 0)) for each in _parts(document))
+
+
+def _parts(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """An image's configuration and layers, as its manifest describes them."""
+    return [manifest.get("config") or {}, *manifest.get("layers", [])]
 
 
 @mend.replaces(_ecr, "_repo_uri")
@@ -130,11 +141,7 @@ def put_image(original: Any, data: Mapping[str, Any]) -> Any:
             )
             return _responses.error_response_json("ImageAlreadyExistsException", message, 400)
         if immutable(repository, str(tag)):
-            message = (
-                f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because "
-            )
-            message += "the tag is immutable."
-            return _responses.error_response_json("ImageTagAlreadyExistsException", message, 400)
+            return _responses.error_response_json("ImageTagAlreadyExistsException", _stays(name, str(tag)), 400)
     missing = [
         each for each in _blobs(data.get("imageManifest", "")) if each not in (_ecr._layer_blobs.get(name) or {})
     ]
@@ -145,9 +152,7 @@ def put_image(original: Any, data: Mapping[str, Any]) -> Any:
 
 
 def _blobs(manifest: str) -> list[str]:
-    document = json.loads(manifest or "{}")
-    parts = [document.get("config") or {}, *document.get("layers", [])]
-    return [each["digest"] for each in parts if "digest" in each]
+    return [each["digest"] for each in _parts(json.loads(manifest or "{}")) if "digest" in each]
 
 
 @mend.replaces(_ecr, "_v2_put_manifest")
@@ -155,10 +160,7 @@ def push_manifest(original: Any, name: str, ref: str, headers: Any, body: Any) -
     """A push of another image under a tag that may not move is refused."""
     repository, holder = _ecr._repositories.get(name), _holder(name, ref)
     if repository and holder and immutable(repository, ref) and holder["imageDigest"] != _ecr._content_digest(body):
-        message = (
-            f"The image tag '{ref}' already exists in the '{name}' repository and cannot be overwritten because the "
-        )
-        return _ecr._registry_error(400, "TAG_INVALID", message + "tag is immutable.", {"tag": ref})
+        return _ecr._registry_error(400, "TAG_INVALID", _stays(name, ref), {"tag": ref})
     return original(name, ref, headers, body)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.account import capacity, instances
+from rehearsal.account import instances
 from rehearsal.account.instances import ContainerInstance
 from rehearsal.account.needs import Need, host_ports, need, used_ports
 
@@ -129,8 +129,3 @@ def place(
 
 def _family(task_definition_arn: str) -> str:
     return task_definition_arn.rsplit("/", 1)[-1].partition(":")[0]
-
-
-def wants_room(cluster: str) -> None:
-    """A task waits for room in the cluster: its capacity provider's managed scaling may add an instance."""
-    capacity.wants_room(cluster)

@@ -40,11 +40,14 @@ _PENDING = ("PROVISIONING", "PENDING", "ACTIVATING")
 
 
 def run() -> None:
-    """Look at all services until the account ends."""
+    """Look at all services until the account ends; an exception is logged and doesn't end it."""
     while not tasks.ending.is_set():
         tasks.woken.wait(TICK)
         tasks.woken.clear()
-        targets.synchronize()
+        try:
+            targets.synchronize()
+        except Exception:
+            _logger.exception("targets can't be brought up to date")
         for (account, region, _), service in list(_ecs._services._data.items()):
             with _responses.request_scope(account, region):
                 try:

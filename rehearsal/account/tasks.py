@@ -9,14 +9,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from rehearsal.account import containers, images, placement, targets
-from rehearsal.account.mending import Mends, ministack
+from rehearsal.account import capacity, containers, images, placement, targets
+from rehearsal.account.mending import OK, Mends, ministack
 from rehearsal.account.needs import need
 
 _ec2 = ministack("services.ec2")
@@ -78,7 +77,7 @@ def own_label() -> str:
 
 def refused(answer: tuple[Any, ...]) -> bool:
     """Whether an API's answer is a refusal."""
-    return bool(answer[0] != HTTPStatus.OK)
+    return bool(answer[0] != OK)
 
 
 def service(data: Record) -> Record | None:
@@ -153,7 +152,8 @@ def _place(cluster: str, wanted: Record, data: Record) -> placement.Placement | 
         return None
     place = placement.place(cluster, wanted, of_cluster(described["clusterArn"]), data.get("placementStrategy") or [])
     if isinstance(place, placement.NoRoom):
-        placement.wants_room(cluster)
+        # Its capacity provider's managed scaling may add an instance.
+        capacity.wants_room(cluster)
     return place
 
 

@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from rehearsal.surroundings import Account, account
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "eu-central-1"
@@ -30,16 +31,6 @@ TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal":
          "Action": "sts:AssumeRole"}]}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="the container is built with Go")
-
-
-def until(what: str, probe: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first true answer of `probe`, asked until the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := probe():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def refused(call: Callable[..., Any], **arguments: Any) -> str:

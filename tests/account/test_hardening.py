@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -26,6 +25,7 @@ from botocore.parsers import ResponseParserError
 
 from rehearsal.account.__main__ import bridge
 from rehearsal.surroundings import REGION, Account, account, free_port
+from tests.waiting import until
 
 CREDENTIALS_ADDRESS = "169.254.170.2"
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,15 +285,6 @@ def test_a_task_gets_no_power_over_the_machine(running: Account, tmp_path: Path)
 def describe(ecs: Any, arn: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = ecs.describe_tasks(cluster="hardening", tasks=[arn])["tasks"]
     return found
-
-
-def until(what: str, probe: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := probe():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 # --- started by hand ---

@@ -2,10 +2,9 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -17,7 +16,6 @@ from settings import parse
 
 PROJECT = "booklink-backend"
 ZONE = "booklinktrove.com"
-T = TypeVar("T")
 
 QUICK_HEALTH = {"interval": 5, "timeout": 2, "healthyThreshold": 2, "unhealthyThreshold": 2, "gracePeriod": 5}
 """The shortest intervals that AWS has: a test waits for each of them."""
@@ -128,13 +126,3 @@ def looked_at(stack: Stack) -> list[str]:
     settings = parse(given, stack=stack.name)
     seen = Outsider(stack.workspace.account.client, settings=settings, outputs=stack.outputs())
     return [check() for check in seen.checks()]
-
-
-def until(what: str, probe: Callable[[], T], *, seconds: float = 60) -> T:
-    """The first true answer of `probe`, which is asked until the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := probe():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s: {what}")

@@ -16,8 +16,8 @@ from tests.engine.deployments import (
     errors,
     push,
     service,
-    until,
 )
+from tests.waiting import until
 
 FAULTS = {"v1.0.0": "", "v1.1.0": "crash", "v1.2.0": "", "v1.3.0": "unhealthy"}
 """The releases, each with what is wrong with it."""
@@ -102,7 +102,7 @@ def mended(live: Stack, crashed: tuple[Outcome, Prober]) -> Outcome:  # noqa: AR
     running = service(live)
     ecs = live.workspace.account.client("ecs")
     ecs.update_service(cluster=running["clusterArn"], service=running["serviceName"], desiredCount=3)
-    until("the third task runs", lambda: service(live)["runningCount"] == 3)
+    until("the third task runs", lambda: service(live)["runningCount"] == 3, seconds=60)
     return deploy(live, "v1.2.0")
 
 

@@ -25,8 +25,8 @@ from tests.engine.deployments import (
     looked_at,
     push,
     service,
-    until,
 )
+from tests.waiting import until
 
 ZONE = "example.org"
 PORT = 3000
@@ -187,7 +187,7 @@ def test_on_one_instance_it_deploys_with_a_gap(adapted: Stack) -> None:
     assert changes(adapted, "--config", "tag=v2.0.1") == SERVICE_ALONE
     outcome = deploy(adapted, "v2.0.1")
     assert re.search(r"warning: container\.hostPort 3000 leaves no instance", outcome.output), "and says so"
-    until("the new one serves", lambda: info(adapted)["version"] == "v2.0.1")
+    until("the new one serves", lambda: info(adapted)["version"] == "v2.0.1", seconds=60)
 
 
 @pytest.mark.usefixtures("destroyed")

@@ -67,9 +67,12 @@ def process(**environment: str) -> Iterator[tuple["subprocess.Popen[str]", int]]
         started.communicate()
 
 
-def listening(started: "subprocess.Popen[str]") -> str:
+def next_line(started: "subprocess.Popen[str]") -> str:
+    """What it logs next; raises where it ended instead."""
     assert started.stdout
-    return started.stdout.readline()
+    line = started.stdout.readline()
+    assert line, "it ended"
+    return line
 
 
 def test_health_path_answers_up() -> None:
@@ -173,11 +176,20 @@ def test_a_secret_is_readable_or_denied_with_the_code_of_aws(monkeypatch: pytest
     assert len(asked) == 2, "an answer is kept: a page view is no call to AWS"
 
 
-def test_sigterm_drops_no_request() -> None:
+def seconds_to_start() -> float:
     begun = time.monotonic()
+    with process() as (started, _):
+        assert "listens on port" in next_line(started)
+        return time.monotonic() - begun
+
+
+def test_it_starts_in_under_a_second() -> None:
+    assert min(seconds_to_start() for _ in range(3)) < 1, "of three, since a machine may be busy with something else"
+
+
+def test_sigterm_drops_no_request() -> None:
     with process() as (started, port):
-        assert "listens on port" in listening(started)
-        assert time.monotonic() - begun < 1, "it starts in under a second"
+        assert "listens on port" in next_line(started)
         slow, idle = (http.client.HTTPConnection("127.0.0.1", port, timeout=5) for _ in range(2))
         with closing(slow), closing(idle):
             idle.request("GET", "/actuator/health")
@@ -185,6 +197,8 @@ def test_sigterm_drops_no_request() -> None:
             slow.request("GET", "/slow?seconds=0.5")
             time.sleep(0.1)
             started.send_signal(signal.SIGTERM)
+            while "SIGTERM" not in next_line(started):
+                pass
             time.sleep(0.1)
             idle.request("GET", "/actuator/health")
             answer = idle.getresponse()
@@ -192,12 +206,12 @@ def test_sigterm_drops_no_request() -> None:
             assert answer.getheader("Connection") == "close", "and the load balancer told not to send another"
             assert slow.getresponse().status == 200, "the request under way is finished"
             assert ask(port, "/actuator/health")[0] == 200, "a new connection is still served for a moment"
-        assert started.wait(timeout=3) == 0
+        assert started.wait(timeout=10) == 0
 
 
 def test_sigterm_is_ignored_when_asked_to() -> None:
     with process(SAMPLE_FAULT="ignore-sigterm") as (started, port):
-        listening(started)
+        next_line(started)
         started.send_signal(signal.SIGTERM)
         assert ask(port, "/actuator/health")[0] == 200
         assert started.poll() is None
@@ -205,12 +219,12 @@ def test_sigterm_is_ignored_when_asked_to() -> None:
 
 def test_crash_says_why_and_ends_with_1() -> None:
     with process(SAMPLE_FAULT="crash") as (started, _):
-        out, _ = started.communicate(timeout=3)
+        out, _ = started.communicate(timeout=10)
         assert (started.returncode, out.split(":")[0]) == (1, "ERROR cannot reach database")
 
 
 def test_unknown_fault_is_refused() -> None:
     with process(SAMPLE_FAULT="cresh") as (started, _):
-        out, _ = started.communicate(timeout=3)
+        out, _ = started.communicate(timeout=10)
         assert started.returncode == 2
         assert "'cresh', want one of crash, unhealthy" in out
