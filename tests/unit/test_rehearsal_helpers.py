@@ -360,10 +360,11 @@ def test_sigterm_ends_a_rehearsal_as_ctrl_c_does() -> None:
 
 
 def test_clean_up_is_not_interrupted() -> None:
+    before = signal.getsignal(signal.SIGINT)
     with surroundings.interruptible(), surroundings.undisturbed():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is before, "a second Ctrl-C must work again afterwards"
 
 
 def test_what_a_killed_rehearsal_left_is_removed_and_nobody_elses(
@@ -386,6 +387,17 @@ def test_what_a_killed_rehearsal_left_is_removed_and_nobody_elses(
     assert list(tmp_path.iterdir()) == [mine]
     assert [command[0] for command in ran] == ["ps", "rm", "images", "rmi"]
     assert ran[2][-1] == "reference=127.0.0.1:4599/*", "another account's images are its own"
+
+
+def test_clean_up_goes_on_where_docker_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(surroundings, "DOCKER_SECONDS", 0.05)
+    surroundings._remove_containers(4599)
+    surroundings._remove_images(4599)
+    with pytest.raises(surroundings.SurroundingsError, match=r"docker ps: .*timed out"):
+        surroundings.containers(4599)
 
 
 def test_account_that_does_not_start_says_why(tmp_path: Path) -> None:
