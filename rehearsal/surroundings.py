@@ -33,6 +33,7 @@ from rehearsal.progress import Say
 REGION = "eu-central-1"
 ACCOUNT_STARTS_SECONDS = 60
 ACCOUNT_ENDS_SECONDS = 20
+DOCKER_SECONDS = 60
 PULUMI_ENDS_SECONDS = 10
 """What it is waiting for need not be waited for: the account goes too."""
 
@@ -209,30 +210,40 @@ def _wait_for_account(account: Account, process: "subprocess.Popen[bytes]", log:
 
 
 def containers(port: int) -> list[str]:
-    """The containers of the account at `port`, stopped ones too, by the label that it gives them."""
+    """The containers of the account at `port`, stopped ones too, by the label that it gives them.
+
+    Raises:
+        SurroundingsError: where Docker can't say.
+    """
     host = os.environ.get("MINISTACK_HOSTNAME") or socket.gethostname()
     return _docker("ps", "--all", "--quiet", "--filter", f"label=ministack.instance={host}:{port}")
 
 
 def _remove_containers(port: int) -> None:
     """Remove what the account had no time to remove."""
-    if found := containers(port):
-        _docker("rm", "--force", "--volumes", *found)
+    with suppress(SurroundingsError):
+        if found := containers(port):
+            _docker("rm", "--force", "--volumes", *found)
 
 
 def _remove_images(port: int) -> None:
     """Remove what was built for this account's ECR: its registry is gone."""
     # By their names: another account may have built the same image, and run it.
     shown = ("--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}")
-    names = _docker("images", *shown, "--filter", f"reference=127.0.0.1:{port}/*")
-    if found := [name for name in dict.fromkeys(names) if "<none>" not in name]:
-        _docker("rmi", "--force", *found)
+    with suppress(SurroundingsError):
+        names = _docker("images", *shown, "--filter", f"reference=127.0.0.1:{port}/*")
+        if found := [name for name in dict.fromkeys(names) if "<none>" not in name]:
+            _docker("rmi", "--force", *found)
 
 
 def _docker(*arguments: str) -> list[str]:
-    if not shutil.which("docker"):
-        return []
-    done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
+    """The words that `docker` answers; it is not waited for without an end, since a clean-up can't be interrupted."""
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], check=True, capture_output=True, text=True, timeout=DOCKER_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SurroundingsError(f"docker {arguments[0]}: {error}") from error
     return done.stdout.split()
 
 

@@ -1,9 +1,11 @@
 """What of a task definition reaches Docker, and what Docker's state of a container means to ECS."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rehearsal.account import containers
 from rehearsal.account.containers import NotHereError, docker_options, exit_reason, health_status, stop_timeout
 
 MIB = 1024 * 1024
@@ -192,3 +194,29 @@ def test_only_a_container_that_was_killed_for_memory_has_a_reason() -> None:
 )
 def test_dockers_health_has_ecss_names(state: dict[str, Any], health: str) -> None:
     assert health_status(state) == health
+
+
+def labelled(monkeypatch: pytest.MonkeyPatch, *, stuck: bool) -> list[str]:
+    """The containers of a Docker engine that removes what it has, or nothing where it is stuck."""
+    there = ["one", "two"]
+
+    def remove_container(container_id: str, **_: Any) -> None:
+        if not stuck:
+            there.remove(container_id)
+
+    api = SimpleNamespace(containers=lambda **_: [{"Id": each} for each in there], remove_container=remove_container)
+    monkeypatch.setattr(containers, "engine", lambda: SimpleNamespace(api=api))
+    return there
+
+
+def test_all_containers_of_a_label_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = labelled(monkeypatch, stuck=False)
+    containers.remove_labelled("label")
+    assert there == []
+
+
+def test_a_container_that_stays_does_not_keep_its_account_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = labelled(monkeypatch, stuck=True)
+    monkeypatch.setattr(containers, "REMOVAL", 0.1)
+    containers.remove_labelled("label")
+    assert there == ["one", "two"]
