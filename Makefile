@@ -18,10 +18,14 @@ setup: $(VENV)/.installed ## Python's environment in .venv
 rehearse: setup ## the main job with no AWS account: both environments on an emulated one; KEEP=1 leaves it running
 	$(RUN) -m rehearsal $(if $(KEEP),--keep)
 
-test: lint unit engine ## all tests
+test: lint coverage engine ## all tests
 
 unit: setup ## the mocked tests alone, in seconds
 	$(RUN) -m pytest tests/unit --numprocesses 2 --quiet
+
+coverage: setup ## the mocked tests, and how much of the program they run
+	$(RUN) -m coverage run -m pytest tests/unit --quiet
+	$(RUN) -m coverage report
 
 engine: setup ## the tests that need Docker: the emulated account, and the real engine on it
 	$(RUN) -m pytest tests/account --numprocesses 2 --dist loadfile
@@ -58,4 +62,4 @@ requirements: ## pin, with hashes, what requirements.in and requirements-dev.in 
 clean: ## what the rehearsal and the tests keep between runs
 	rm -rf .cache
 
-.PHONY: help setup rehearse test unit engine lint format base release settings requirements clean
+.PHONY: help setup rehearse test unit coverage engine lint format base release settings requirements clean

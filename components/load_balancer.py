@@ -62,7 +62,6 @@ class LoadBalancer(pulumi.ComponentResource):
     security_group_id: Output[str]
     target_group_arn: Output[str]
     listener_arn: Output[str]
-    dns_name: Output[str]
     url: Output[str]
 
     def __init__(self, name: str, args: LoadBalancerArgs, opts: ResourceOptions | None = None) -> None:
@@ -147,9 +146,8 @@ class LoadBalancer(pulumi.ComponentResource):
         self.security_group_id = security_group.id
         self.target_group_arn = target_group.arn
         self.listener_arn = listener.arn
-        self.dns_name = balancer.dns_name
         self.url = Output.from_input(f"https://{args.domain}")
-        self.register_outputs({"dnsName": self.dns_name, "url": self.url})
+        self.register_outputs({"url": self.url})
 
 
 def find_zone(provider: aws.Provider, *, zone: str) -> LookUp[str]:

@@ -28,7 +28,6 @@ class Repository(pulumi.ComponentResource):
     hour; $0.10 a month for each GB of images. Depends on: nothing.
     """
 
-    name: Output[str]
     url: Output[str]
     arn: Output[str]
 
@@ -48,10 +47,9 @@ class Repository(pulumi.ComponentResource):
             policy=json.dumps(lifecycle_policy()),
             opts=ResourceOptions(parent=self, protect=True),
         )
-        self.name = repository.name
         self.url = repository.repository_url
         self.arn = repository.arn
-        self.register_outputs({"name": self.name, "url": self.url, "arn": self.arn})
+        self.register_outputs({"url": self.url, "arn": self.arn})
 
 
 def lifecycle_policy() -> dict[str, object]:

@@ -76,7 +76,6 @@ class Service(pulumi.ComponentResource):
     name: Output[str]
     task_definition_arn: Output[str]
     log_group_name: Output[str]
-    task_role_arn: Output[str]
 
     def __init__(self, name: str, args: ServiceArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("booklink:backend:Service", name, None, opts)
@@ -116,7 +115,6 @@ class Service(pulumi.ComponentResource):
         self.name = service.name
         self.task_definition_arn = service.task_definition.apply(lambda arn: arn or "")
         self.log_group_name = log_group.name
-        self.task_role_arn = task_role.arn
         self.register_outputs({"name": self.name, "taskDefinitionArn": self.task_definition_arn})
 
     @property

@@ -37,13 +37,17 @@ def engine(*, say: Say = print) -> Iterator[None]:
     Raises:
         DockerError: where there is none and none can be started.
     """
+    if platform.system() != "Linux":
+        raise DockerError(
+            "the rehearsal needs Linux: elsewhere Docker's containers can't be reached at their addresses"
+        )
     if answers():
         yield
         return
     if given := os.environ.get("DOCKER_HOST"):
         raise DockerError(f"no Docker engine answers at DOCKER_HOST={given}: start it, or unset DOCKER_HOST")
     if os.geteuid() != 0 or not is_debian():
-        raise DockerError(f"no Docker engine answers: {remedy(system=platform.system(), debian=is_debian())}")
+        raise DockerError(f"no Docker engine answers: {remedy(debian=is_debian())}")
     installs = not shutil.which("dockerd")
     if installs:
         say("  no Docker engine runs here: installing docker.io from the system's packages")
@@ -83,10 +87,8 @@ def is_debian() -> bool:
     return "debian" in [system["ID"], *system.get("ID_LIKE", "").split()]
 
 
-def remedy(*, system: str, debian: bool) -> str:
+def remedy(*, debian: bool) -> str:
     """The one command that gives this user a Docker engine."""
-    if system == "Darwin":
-        return "open -a Docker"
     if shutil.which("dockerd"):
         return "sudo systemctl start docker"
     return "sudo apt-get install docker.io" if debian else "install Docker Engine: docs.docker.com/engine/install"

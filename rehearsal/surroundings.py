@@ -106,8 +106,12 @@ class Account:
 
 
 def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the user's AWS profile, keys and endpoints, and with no proxy before this machine."""
-    kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    """The environment without the user's AWS profile, keys and endpoints, and with no proxy before this machine.
+
+    Nor with the user's settings of MiniStack, which would make another account of ours.
+    """
+    others = ("AWS_", "MINISTACK_", "PERSIST_STATE", "S3_PERSIST")
+    kept = {name: value for name, value in environment.items() if not name.startswith(others)}
     for name in ("NO_PROXY", "no_proxy"):
         kept[name] = ",".join(filter(None, [kept.get(name, ""), "127.0.0.1,localhost"]))
     return kept

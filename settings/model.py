@@ -64,6 +64,12 @@ LONGEST_COMMAND_TIMEOUT = 60
 CODES_OF_THE_WELL = range(200, 500)
 """https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Matcher.html"""
 
+RELEASE_TAG = r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"
+"""A version's tag: a v and a version. https://semver.org, less its build metadata, whose + no tag can have."""
+
+LONGEST_CERTIFICATE_DOMAIN = 64
+"""https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""
+
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _INLINE_SECRETS = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
@@ -103,6 +109,12 @@ def group_of(field: FieldInfo) -> type[BaseModel] | None:
     """Return the group of settings that a field holds, or None where it holds a value."""
     candidates = [field.annotation, *get_args(field.annotation)]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _refuse(problems: list[str]) -> None:
+    """Raise what contradicts itself; each problem is a line of its own that names its setting."""
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 class Group(BaseModel):
@@ -632,16 +644,3 @@ class Settings(Group):
             max_tasks=self.service.max,
             max_instances=self.capacity.max,
         )
-
-
-RELEASE_TAG = r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"
-"""A version's tag: a v and a version. https://semver.org, less its build metadata, whose + no tag can have."""
-
-LONGEST_CERTIFICATE_DOMAIN = 64
-"""https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""
-
-
-def _refuse(problems: list[str]) -> None:
-    """Raise what contradicts itself; each problem is a line of its own that names its setting."""
-    if problems:
-        raise ValueError("\n".join(problems))

@@ -90,7 +90,6 @@ def test_every_rule_has_a_number_of_its_own() -> None:
 
 def test_its_outputs_are_registered(made: Deployment) -> None:
     assert made.component_outputs[made.one("booklink:backend:Repository").urn] == {
-        "name": "backend",
         "url": made.one(REPOSITORY).outputs["repositoryUrl"],
         "arn": made.one(REPOSITORY).outputs["arn"],
     }
