@@ -98,6 +98,8 @@ service = Service(
         injected={variable: arguments.value_from(r, existing.secrets) for variable, r in injected.items()},
         injectable=arguments.secret_access([*injected.values()], existing.secrets),
         readable=arguments.secret_access(readable, existing.secrets),
+        # Another health check is another task definition, so that it comes with a deployment that can fail.
+        labels={"health-check": arguments.health_check_label(settings)},
         health_grace_period=settings.health.grace_period,
         min_tasks=settings.service.min,
         max_tasks=settings.service.max,
@@ -113,7 +115,7 @@ service = Service(
 if bounds.has_gap:
     pulumi.warn(
         f"container.hostPort {settings.container.host_port} leaves no instance for a new task beside the old one, so "
-        "each deployment has a moment without a task; with 0 instances pick ports, and deployments have no gap",
+        "each deployment has a moment without a task; with hostPort 0, an instance picks ports, and there is no gap",
         service,
     )
 Rollout(

@@ -61,7 +61,8 @@ def running_image(ecs: Any, *, cluster: str, service: str) -> RunningImage:
 def release(ecr: Any, image: RunningImage, version: str) -> str:
     """Give `image` the label `version`, and say what was done; raises ReleaseError where another image has it."""
     if not re.fullmatch(RELEASE_TAG, version):
-        raise ReleaseError(f"VERSION: {version!r} is not allowed; allowed is vMAJOR.MINOR.PATCH, such as v1.2.3")
+        problem = f"{version!r} is not allowed" if version else "is missing"
+        raise ReleaseError(f"VERSION: {problem}; allowed is vMAJOR.MINOR.PATCH, such as v1.2.3")
     held = _digest_of(ecr, image, version)
     if held == image.digest:
         return f"{version} is {image.digest} already; nothing to do."

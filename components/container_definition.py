@@ -64,6 +64,7 @@ def container_definition(
     secrets: Mapping[str, str],
     log_group: str,
     region: str,
+    labels: Mapping[str, str],
     health: ContainerHealthArgs | None,
 ) -> dict[str, object]:
     """Return the container definition; `secrets` has, for each variable, what ECS takes as `valueFrom`.
@@ -83,6 +84,7 @@ def container_definition(
         "secrets": [{"name": k, "valueFrom": v} for k, v in sorted(secrets.items())],
         "readonlyRootFilesystem": container.read_only_root_filesystem,
         "stopTimeout": container.stop_timeout,
+        "dockerLabels": dict(sorted(labels.items())),
         "dockerSecurityOptions": ["no-new-privileges"],
         "linuxParameters": _linux_parameters(container),
         "logConfiguration": {

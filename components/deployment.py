@@ -88,7 +88,7 @@ class DeploymentWatch:
         if mine is None and not self.deployment_id and elapsed < APPEARANCE_TIMEOUT:
             return "running"
         self._remember_stopped_tasks()
-        if mine is None:
+        if mine is None or (mine["status"] != "PRIMARY" and mine.get("rolloutState") != "FAILED"):
             self.reason = why_gone(service, self.target.task_definition, was_seen=bool(self.deployment_id))
             return "failed"
         state = mine.get("rolloutState", "COMPLETED")
@@ -177,7 +177,7 @@ class DeploymentWatch:
         if not unknown:
             return
         for task in ecs.describe_tasks(cluster=cluster, tasks=unknown)["tasks"]:
-            if task.get("taskDefinitionArn") == self.target.task_definition and task.get("lastStatus") == "STOPPED":
+            if task.get("taskDefinitionArn") == self.target.task_definition and _ended_badly(task):
                 self._stopped[task["taskArn"]] = task
 
     def _stopped_task(self, task: Mapping[str, Any], unread: list[str]) -> StoppedTask:
@@ -225,6 +225,12 @@ def _try(question: Callable[[], T], unread: list[str]) -> T | None:
         return None
 
 
+def _ended_badly(task: Mapping[str, Any]) -> bool:
+    """Whether a task ended otherwise than by ECS's own plan, in which it makes way for another."""
+    planned = task.get("stoppedReason", "").startswith("Scaling activity initiated by")
+    return task.get("lastStatus") == "STOPPED" and not planned
+
+
 def newest_deployment(deployments: list[Mapping[str, Any]], task_definition: str) -> str:
     """Return the ID of the newest deployment of `task_definition`, or "" where there is none."""
     of_it = [d for d in deployments if d["taskDefinition"] == task_definition]
@@ -240,7 +246,7 @@ def why_gone(service: Service, task_definition: str, *, was_seen: bool) -> str:
     now = f"the service is at {_revision(primary['taskDefinition'])}" if primary else "the service has no deployment"
     if was_seen:
         return f"ECS has gone back from it; {now}"
-    return f"an earlier deployment of {_revision(task_definition)} failed, and ECS went back from it; {now}"
+    return f"{now}; the state has {_revision(task_definition)}, from which ECS went back, or which somebody changed"
 
 
 def progress_of(deployment: Mapping[str, Any]) -> str:

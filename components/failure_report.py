@@ -63,11 +63,13 @@ def render(failed: FailedDeployment) -> str:
 
 
 def _lines(failed: FailedDeployment) -> list[str]:
-    lines = [
-        f"The deployment of {failed.task_definition} failed.",
-        f"  Deployment: {failed.deployment or 'unknown'} of service {failed.service}",
-        f"  Reason: {failed.reason}",
-    ]
+    lines = [f"The service {failed.service} does not run {failed.task_definition}."]
+    if failed.deployment:
+        lines = [
+            f"The deployment of {failed.task_definition} failed.",
+            f"  Deployment: {failed.deployment} of service {failed.service}",
+        ]
+    lines.append(f"  Reason: {failed.reason}")
     for alike in _alike(failed.stopped_tasks):
         lines += _ending(alike)
     if failed.stopped_count > len(failed.stopped_tasks):
@@ -122,7 +124,7 @@ def _advice(failed: FailedDeployment) -> str:
         return "no instance has room for the task; raise capacity.max, or see why no instance has joined the cluster"
     if KILLED in exit_codes:
         return "the container was killed: by itself, or for memory (container.memory)"
-    if exit_codes:
+    if exit_codes - {0}:
         return "the container ended by itself; its last log lines above say why"
     return "look at the events above, and at the service in the ECS console"
 

@@ -18,7 +18,7 @@ def runbook(
     A stack that `builds` its image has no released one to go back to by its tag.
     """
     aws = f"aws --region {region}"
-    family, _, revision = task_definition.rsplit("/", 1)[-1].rpartition(":")
+    family, _, _ = task_definition.rsplit("/", 1)[-1].rpartition(":")
     instance = (
         f"$({aws} autoscaling describe-auto-scaling-groups --auto-scaling-group-names {auto_scaling_group} "
         "--query 'AutoScalingGroups[0].Instances[0].InstanceId' --output text)"
@@ -38,11 +38,6 @@ def runbook(
     }
     if not builds:
         commands["rollBack"] = f"pulumi up --stack {stack} --config tag=vPREVIOUS"
-    if int(revision) > 1:
-        commands["rollBackAtOnce"] = (
-            f"{aws} ecs update-service --cluster {cluster} --service {service} --task-definition "
-            f"{family}:{int(revision) - 1}"
-        )
     for secret in secrets:
         commands[f"secret {secret}"] = f"{aws} secretsmanager describe-secret --secret-id {secret}"
     return commands

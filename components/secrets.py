@@ -35,6 +35,7 @@ def _find_secret(provider: aws.Provider, name: str, *, region: str) -> LookUp[Se
 
     return LookUp(
         secret(),
-        missing=f"container: there is no secret {name} in Secrets Manager in {region}; `aws secretsmanager "
-        f"create-secret --region {region} --name {name} --secret-string file:///dev/stdin` makes one",
+        missing=f"container.secrets, container.readableSecrets: there is no secret {name} in Secrets Manager in "
+        f"{region}, if that is the region; `aws secretsmanager create-secret --region {region} --name {name} "
+        "--secret-string file:///dev/stdin` makes one of what you type then, up to Ctrl-D",
     )

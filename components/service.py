@@ -54,6 +54,7 @@ class ServiceArgs:
     injected: Mapping[str, str] = field(default_factory=dict)
     injectable: SecretAccess = field(default_factory=SecretAccess)
     readable: SecretAccess = field(default_factory=SecretAccess)
+    labels: Mapping[str, str]
     health_grace_period: int
     min_tasks: int
     max_tasks: int
@@ -132,6 +133,7 @@ class Service(pulumi.ComponentResource):
                     secrets=args.injected,
                     log_group=values["log_group"],
                     region=args.account.region,
+                    labels=args.labels,
                     health=args.container_health,
                 )
             ]

@@ -127,7 +127,7 @@ class Progress:
         for sign in dict.fromkeys(sign for sign, _ in self._counted):
             of_it = {kind: count for (each, kind), count in self._counted.items() if each == sign}
             kinds = ", ".join(kind if count == 1 else f"{kind} x {count}" for kind, count in sorted(of_it.items()))
-            self._tell(f" {sign:2} {sum(of_it.values())} in a moment: {kinds}")
+            self._tell(f" {sign:2} {sum(of_it.values())} at once: {kinds}")
         self._counted.clear()
 
     def _break_silences(self) -> None:

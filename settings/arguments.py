@@ -34,6 +34,12 @@ def health_check_args(settings: Settings) -> HealthCheckArgs:
     )
 
 
+def health_check_label(settings: Settings) -> str:
+    """Return what of the health check decides whether a target is well."""
+    health = settings.health
+    return f"{health.matcher} from {health.path} within {health.timeout} s"
+
+
 def container_args(settings: Settings) -> ContainerArgs:
     container = settings.container
     return ContainerArgs(

@@ -303,7 +303,7 @@ class Container(Group):
     user: str | None = setting(
         None,
         "user that it runs as, in place of the image's own",
-        allowed="a user, or user:group, by number or name",
+        allowed="a user, or user:group, by number or name, in quotes",
         example="10001:10001",
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
     )
@@ -320,9 +320,10 @@ class Container(Group):
                 f"({self.memory}); use at most {self.memory}"
             )
         problems += [
-            f"container.environment.{name}: is a secret by its name, {_SECRETS_BELONG}"
-            for name in sorted(self.environment)
-            if _NAME_OF_A_SECRET.search(name)
+            f"container.environment.{name}: is a secret by its name, {_SECRETS_BELONG}; "
+            "the ID of one may stand here where container.readableSecrets has it too"
+            for name, value in sorted(self.environment.items())
+            if _NAME_OF_A_SECRET.search(name) and value not in self.readable_secrets
         ]
         problems += [
             f"container.secrets.{name}: stands under container.environment too; keep one of the two"

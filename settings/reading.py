@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -15,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from settings.model import NOT_YET, Settings, group_of, secret_in
 
+_NAMES = {field.alias for field in Settings.model_fields.values()}
 _PLACE = ("region", "profile", "allowedAccountIds")
 _ACCOUNT_ID = r"\d{12}"
 
@@ -43,20 +45,37 @@ def load(project: str, stack: str) -> tuple[Settings, Place]:
     Raises WrongSettings, which names every wrong one.
     """
     given: dict[str, dict[str, object]] = {project: {}, "aws": {}}
-    secret = []
+    secret, strays = [], []
     for key, text in CONFIG.get().items():
         namespace, _, name = key.partition(":")
         if namespace in given:
             given[namespace][name] = _decoded(text)
             if namespace == project and pulumi.runtime.is_config_secret(key):
                 secret.append(name)
-    settings = parse(given[project], stack=stack, secret=secret, also=_wrong_places(given["aws"]))
+        elif name in _NAMES:
+            strays.append(
+                f"{key}: is not read, since this project is {project} (Pulumi.yaml); make it {project}:{name}"
+            )
+    settings = parse(given[project], stack=stack, secret=secret, also=strays + _wrong_places(given["aws"]))
+    if missing := _missing_files(settings):
+        raise WrongSettings(_report(stack, missing))
     region, profile, account_ids = (given["aws"].get(name) for name in _PLACE)
     return settings, Place(
         region=str(region),
         profile=str(profile) if profile else None,
         account_ids=[str(account_id) for account_id in account_ids] if isinstance(account_ids, list) else None,
     )
+
+
+def _missing_files(settings: Settings) -> list[str]:
+    """Return what of the build is not there, beside Pulumi.yaml, which is where the program runs."""
+    build = settings.build
+    if build is None:
+        return []
+    if not Path(build.context).is_dir():
+        return [f"build.context: there is no folder {build.context} beside Pulumi.yaml"]
+    dockerfile = Path(build.dockerfile or f"{build.context}/Dockerfile")
+    return [] if dockerfile.is_file() else [f"build.dockerfile: there is no file {dockerfile} beside Pulumi.yaml"]
 
 
 def _wrong_places(given: Mapping[str, object]) -> list[str]:

@@ -23,6 +23,7 @@ def define(
         secrets=secrets or {},
         log_group="/backend/pre",
         region="eu-central-1",
+        labels={"b": "2", "a": "1"},
         health=health,
     )
 
@@ -39,6 +40,7 @@ def test_the_whole_of_a_plain_one() -> None:
         "secrets": [],
         "readonlyRootFilesystem": True,
         "stopTimeout": 30,
+        "dockerLabels": {"a": "1", "b": "2"},
         "dockerSecurityOptions": ["no-new-privileges"],
         "linuxParameters": {
             "initProcessEnabled": True,

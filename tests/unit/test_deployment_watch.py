@@ -94,13 +94,25 @@ def test_one_that_does_not_show_yet_is_waited_for() -> None:
     assert seen.deployment_id == "ecs-svc/2"
 
 
+def test_only_the_primary_deployment_counts_as_completed() -> None:
+    changed = [
+        deployment("ecs-svc/2", OLD, "IN_PROGRESS"),
+        {**deployment("ecs-svc/1", NEW, "COMPLETED"), "status": "ACTIVE"},
+    ]
+    seen = watch(FakeAccount(states=[changed]))
+    assert seen.look() == "failed", "what drains serves no more, though it was complete once"
+    assert seen.reason == "ECS has gone back from it; the service is at backend:1"
+
+
 def test_one_that_never_shows_failed_before() -> None:
     account = FakeAccount(states=[[deployment("ecs-svc/1", OLD, "COMPLETED")]])
     seen = watch(account)
     assert seen.look() == "running"
     account.now = APPEARANCE_TIMEOUT
     assert seen.look() == "failed"
-    assert seen.reason.startswith("an earlier deployment of backend:2 failed, and ECS went back from it")
+    assert seen.reason == (
+        "the service is at backend:1; the state has backend:2, from which ECS went back, or which somebody changed"
+    )
     assert seen.report().try_again == "pulumi up --refresh", "the state must be told that ECS has gone back"
 
 

@@ -70,8 +70,7 @@ def test_a_container_that_never_gets_well() -> None:
 def test_a_deployment_of_which_nothing_is_known() -> None:
     report = render(failed(deployment="", reason="it was not complete after 60 s"))
     assert report == (
-        "The deployment of backend:2 failed.\n"
-        "  Deployment: unknown of service backend-1a2b3c4\n"
+        "The service backend-1a2b3c4 does not run backend:2.\n"
         "  Reason: it was not complete after 60 s\n"
         "  Serving now: 1 task(s) of backend:1\n"
         "  What to do: look at the events above, and at the service in the ECS console"
@@ -132,7 +131,7 @@ def test_a_containers_reason_may_stand_alone() -> None:
         (failed(failed_launches=["no capacity"]), "can't launch an instance"),
         (failed(waiting_tasks=1), "raise capacity.max, or see why no instance has joined"),
         (ended(reason="", exit_code=137), "the container was killed"),
-        (ended(reason="", exit_code=0), "the container ended by itself"),
+        (ended(reason="", exit_code=0), "look at the events above"),
         (failed(), "look at the events above"),
     ],
 )

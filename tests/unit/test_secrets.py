@@ -58,7 +58,7 @@ def test_a_missing_secret_says_how_to_make_one() -> None:
     with pytest.raises(Missing) as raised:
         find("pre1/postgres", answer=AwsError("couldn't find resource"))
     text = str(raised.value)
-    assert "container: there is no secret pre1/postgres in Secrets Manager in eu-central-1" in text
+    assert "container.secrets, container.readableSecrets: there is no secret pre1/postgres" in text
     assert "create-secret --region eu-central-1 --name pre1/postgres" in text
 
 

@@ -48,6 +48,7 @@ def service(**changes: Any) -> Deployment:
         "injected": {"PASSWORD": f"{OTHER}:password::"},
         "injectable": INJECTABLE,
         "readable": READABLE,
+        "labels": {"health-check": "200 from /health"},
         "health_grace_period": 45,
         "min_tasks": 1,
         "max_tasks": 2,

@@ -1,5 +1,6 @@
 """What the settings mean when they are right, and how they are read."""
 
+import json
 from typing import Any
 
 import pulumi
@@ -242,3 +243,36 @@ def test_a_wrong_region_is_told_together_with_all_else_that_is_wrong() -> None:
         read({**CONFIG, "aws:region": "Frankfurt", "booklink-backend:tag": "a/b"})
     assert "aws:region:" in str(raised.value)
     assert "tag:" in str(raised.value)
+
+
+def test_settings_of_another_project_are_told_and_not_ignored() -> None:
+    with pytest.raises(WrongSettings) as raised:
+        loaded({**CONFIG, "booklink:tag": "v1"})
+    assert "booklink:tag: is not read, since this project is booklink-backend (Pulumi.yaml)" in str(raised.value)
+    assert "make it booklink-backend:tag" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("build", "problem"),
+    [
+        ('{"context": "nowhere"}', "build.context: there is no folder nowhere beside Pulumi.yaml"),
+        ('{"context": "docs"}', "build.dockerfile: there is no file docs/Dockerfile beside Pulumi.yaml"),
+        ('{"context": "app", "dockerfile": "No"}', "build.dockerfile: there is no file No beside Pulumi.yaml"),
+    ],
+)
+def test_what_is_to_be_built_must_be_there(build: str, problem: str) -> None:
+    with pytest.raises(WrongSettings, match=problem):
+        loaded({**CONFIG, "booklink-backend:build": build})
+
+
+def test_the_id_of_a_readable_secret_may_be_given_under_a_secrets_name() -> None:
+    container = {"port": 1, "cpu": 2, "memory": 64, "environment": {"DB_SECRET": "a/b"}, "readableSecrets": ["a/b"]}
+    found = loaded({**CONFIG, "booklink-backend:container": json.dumps(container)})
+    assert found.container.environment == {"DB_SECRET": "a/b"}
+
+
+def test_another_health_check_is_another_label_and_so_another_task_definition() -> None:
+    labels = {
+        arguments.health_check_label(settings({"health": each})) for each in ({}, {"path": "/x"}, {"matcher": "204"})
+    }
+    assert len(labels) == 3

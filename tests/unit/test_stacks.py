@@ -221,7 +221,12 @@ def test_everything_that_is_missing_is_told_at_once_and_nothing_is_created() -> 
         run_program("live", given("live"), answers=answers, into=asked)
     head, *lines = str(raised.value).split("\n")
     assert head == "What must exist was not found; nothing was changed:"
-    assert sorted(line.split(":")[0].strip() for line in lines) == ["capacity.ami", "container", "tag", "zone"]
+    assert sorted(line.split(":")[0].strip() for line in lines) == [
+        "capacity.ami",
+        "container.secrets, container.readableSecrets",
+        "tag",
+        "zone",
+    ]
     assert [resource.type for resource in asked.resources] == ["pulumi:providers:aws"]
 
 

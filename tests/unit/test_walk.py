@@ -241,7 +241,7 @@ def shown(*lines: str) -> list[str]:
 
 def test_what_ends_in_a_moment_is_counted_and_what_takes_longer_is_shown() -> None:
     assert shown(IN_A_MOMENT, IN_A_MOMENT, CREATING, CREATED) == [
-        ">  +  2 in a moment: Service x 2",
+        ">  +  2 at once: Service x 2",
         f"> {CREATED}".rstrip(),
     ]
 

@@ -24,7 +24,7 @@ ALLOWED = {
     'ARN, such as {"DB_PASSWORD": "pre1/postgres:password::"}',
     "container.readableSecrets": 'a list of IDs or ARNs of secrets, such as ["pre1/postgres"]',
     "container.readOnlyRootFilesystem": "true or false, such as true",
-    "container.user": 'a user, or user:group, by number or name, such as "10001:10001"',
+    "container.user": 'a user, or user:group, by number or name, in quotes, such as "10001:10001"',
     "container.stopTimeout": "a whole number of seconds from 2 to 120, such as 30",
     "health.path": 'a path that begins with /, of at most 1,024 characters and no spaces, such as "/actuator/health"',
     "health.matcher": 'codes from 200 to 499 and ranges of them, between commas, in quotes, such as "200-299"',
@@ -199,7 +199,8 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
         (
             at(f"container.environment.{name}", "x"),
             f"container.environment.{name}: is a secret by its name, which would stand in clear text in the state and "
-            "the task definition; put it into Secrets Manager and name it under container.secrets",
+            "the task definition; put it into Secrets Manager and name it under container.secrets; the ID of one "
+            "may stand here where container.readableSecrets has it too",
         )
         for name in ("DB_PASSWORD", "GITHUB_TOKEN", "aws_secret")
     ),
