@@ -285,7 +285,7 @@ class Walk:
             "",
             *([f"unset {' '.join(gone)}"] if gone else []),
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(own.items())),
-            f"cd {shlex.quote(str(self.workspace.directory))}",
+            f"cd {shlex.quote(str(self.workspace.directory))}  # a copy of the project: change its files, not yours",
             "",
             "    pulumi stack output --stack pre",
             "    aws ecs list-clusters",
