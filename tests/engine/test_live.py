@@ -92,7 +92,9 @@ def test_the_one_before_serves_on(live: Stack, crashed: tuple[Outcome, Prober]) 
 def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
     again = deploy(live, "v1.1.0", check=False)
     fails(again)
-    assert re.search(r"an earlier deployment of booklink-backend-live:\d+ failed, and ECS went back", again.output)
+    assert re.search(
+        r"the state has booklink-backend-live:\d+, from which ECS went back, or which somebody changed", again.output
+    )
     assert version(live) == "v1.0.0"
 
 
@@ -127,3 +129,14 @@ def test_one_that_is_unhealthy_fails_and_names_the_health_check(live: Stack) -> 
     assert "Task failed ELB health checks" in outcome.output
     assert "doesn't answer health.path with a code of health.matcher" in outcome.output
     assert version(live) == "v1.2.0"
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_health_check_that_nothing_answers_fails_though_the_image_is_good(live: Stack) -> None:
+    adjust(live.workspace, "live", {"health": {"path": "/nobody-answers-here"}})
+    outcome = deploy(live, "v1.2.0", check=False)
+    fails(outcome)
+    assert "doesn't answer health.path with a code of health.matcher" in outcome.output
+    adjust(live.workspace, "live", {"health": {"path": "/actuator/health"}})
+    deploy(live, "v1.2.0")
+    assert version(live) == "v1.2.0", "the right path again mends it"
