@@ -37,6 +37,11 @@ class RunningImage:
     repository: str
     digest: str
 
+    @property
+    def place(self) -> dict[str, str]:
+        """How ECR's calls name the repository."""
+        return {"registryId": self.account, "repositoryName": self.repository}
+
 
 def running_image(ecs: Any, *, cluster: str, service: str) -> RunningImage:
     """Return the image that the service runs by its newest deployment; raises ReleaseError where that isn't complete.
@@ -70,15 +75,14 @@ def release(ecr: Any, image: RunningImage, version: str) -> str:
         raise ReleaseError(
             f"{version} is {held}, while pre runs {image.digest}. A version never changes its image: take the next one."
         )
-    place = {"registryId": image.account, "repositoryName": image.repository}
-    answer = ecr.batch_get_image(**place, imageIds=[{"imageDigest": image.digest}], acceptedMediaTypes=MANIFESTS)
+    answer = ecr.batch_get_image(**image.place, imageIds=[{"imageDigest": image.digest}], acceptedMediaTypes=MANIFESTS)
     if not answer["images"]:
         raise ReleaseError(
             f"{image.digest} is no longer in {image.repository}; `pulumi up --stack pre` builds and pushes it again"
         )
     manifest = answer["images"][0]
     ecr.put_image(
-        **place,
+        **image.place,
         imageManifest=manifest["imageManifest"],
         imageManifestMediaType=manifest["imageManifestMediaType"],
         imageTag=version,
@@ -88,9 +92,7 @@ def release(ecr: Any, image: RunningImage, version: str) -> str:
 
 
 def _digest_of(ecr: Any, image: RunningImage, tag: str) -> str:
-    answer = ecr.batch_get_image(
-        registryId=image.account, repositoryName=image.repository, imageIds=[{"imageTag": tag}]
-    )
+    answer = ecr.batch_get_image(**image.place, imageIds=[{"imageTag": tag}])
     return str(answer["images"][0]["imageId"]["imageDigest"]) if answer["images"] else ""
 
 
