@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from components import host_ports
 from components.cidrs import LOAD_BALANCER_SUBNET_PREFIX, NARROWEST_VPC_PREFIX, WIDEST_VPC_PREFIX, subnet_cidrs
-from components.fit import Demand, misfits
+from components.fit import Demand, deployment_bounds, misfits
 from components.instances import InstanceType, instance_type
 from components.secret_references import SecretReference
 
@@ -48,13 +48,10 @@ RETENTION_DAYS = (
 """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
 NOT_YET = {
-    "migration": "a task that runs before the service changes",
-    "promotedOnly": "live runs only what pre has served",
     "alarms": "mail when the environment is not well",
     "budget": "a monthly limit in USD",
     "schedule": "when the environment is up",
     "parked": "nothing that costs by the hour",
-    "github": "who may deploy by OIDC",
 }
 """Settings whose names are taken, for what a later version will do."""
 
@@ -185,6 +182,11 @@ def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, (int, float)) else value
+
+
+def _as_truth(value: object) -> object:
+    """Pulumi hands a truth value that stands alone to the program as text."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 def secret_in(text: str) -> str | None:
@@ -394,6 +396,21 @@ class Health(Group):
         return self
 
 
+class Migration(Group):
+    """One task of the new image that must end well before the service changes, and again before each deployment."""
+
+    command: list[PlainText] = setting(
+        ...,
+        "command of the container, in place of container.command; may run twice after an interruption",
+        allowed="a list of texts",
+        example=["java", "-jar", "app.jar", "migrate"],
+        min_length=1,
+    )
+    timeout: int = whole_number(
+        600, "time after which it is stopped, and has failed", lowest=10, highest=7200, example=600, unit="seconds"
+    )
+
+
 class Service(Group):
     """How many tasks run, and how long a deployment may take."""
 
@@ -544,6 +561,39 @@ class Logs(Group):
         return self
 
 
+class GitHub(Group):
+    """The repository whose workflows may preview and deploy this environment, by OIDC and without a stored key."""
+
+    repository: str = setting(
+        ...,
+        "repository on GitHub whose workflows may",
+        allowed="OWNER/NAME",
+        example="booklink/backend",
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?/[A-Za-z0-9._-]{1,100}$",
+    )
+    branch: str = setting(
+        "master",
+        "branch from which a stack that builds is deployed",
+        allowed="the name of a branch, without wildcards",
+        example="master",
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]{0,254}$",
+    )
+    state_bucket: str | None = setting(
+        None,
+        "S3 bucket of Pulumi's state, which the workflows then may use; absent: the state is elsewhere",
+        allowed="the name of a bucket",
+        example="booklink-pulumi-state",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+    )
+    state_key: str | None = setting(
+        None,
+        "KMS key that encrypts the state's secrets (`--secrets-provider awskms://…`)",
+        allowed="the ARN of a key",
+        example="arn:aws:kms:eu-central-1:111122223333:key/1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d",
+        pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$",
+    )
+
+
 class Settings(Group):
     """All settings of one environment."""
 
@@ -586,6 +636,18 @@ class Settings(Group):
         allowed="path, matcher, interval, timeout, healthyThreshold, unhealthyThreshold, gracePeriod, command",
         example={"path": "/actuator/health"},
     )
+    migration: Migration | None = setting(
+        None,
+        "one task of the new image that must end well before the service changes; absent: none",
+        allowed="command, timeout",
+        example={"command": ["java", "-jar", "app.jar", "migrate"]},
+    )
+    promoted_only: Annotated[bool, BeforeValidator(_as_truth)] = setting(
+        False,
+        "whether a stack that doesn't build runs only images that pre has served; false: any that ECR has",
+        allowed="true or false",
+        example=True,
+    )
     service: Service = setting(
         Service,
         "how many tasks run",
@@ -605,6 +667,12 @@ class Settings(Group):
         example={"cidr": "10.20.0.0/16"},
     )
     logs: Logs = setting(Logs, "the backend's log", allowed="retentionDays", example={"retentionDays": 90})
+    github: GitHub | None = setting(
+        None,
+        "who may preview and deploy by OIDC; absent: nobody",
+        allowed="repository, branch, stateBucket, stateKey",
+        example={"repository": "booklink/backend"},
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> "Settings":
@@ -618,6 +686,13 @@ class Settings(Group):
             problems.append(
                 f"tag: {self.tag} is no release, and may be another image tomorrow; an environment without build runs "
                 "a version, such as v1.2.3 (`make release VERSION=v1.2.3` makes one)"
+            )
+        if self.build and self.promoted_only:
+            problems.append("promotedOnly: is for a stack that finds its image, while this one builds it; leave it out")
+        if self.migration and not problems and deployment_bounds(self.demand, self.capacity.instance).has_gap:
+            problems.append(
+                f"migration: its task finds container.hostPort {self.container.host_port} in use on all instances; use "
+                f"hostPort 0, or set capacity.max to {self.capacity.max + 1} or more"
             )
         platform = self.build and self.build.platform
         if platform and platform != self.capacity.instance.platform:

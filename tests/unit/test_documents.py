@@ -56,7 +56,10 @@ def test_the_names_that_are_taken_for_later_are_not_declared() -> None:
 @pytest.mark.parametrize(("name", "example"), list(examples()), ids=[name for name, _ in examples()])
 def test_each_example_is_right(name: str, example: Any) -> None:
     pairs: dict[str, Any] = dict(examples())
-    given = {**RIGHT, "build": {"context": "app"}}
+    given = {**RIGHT, **({} if name == "promotedOnly" else {"build": {"context": "app"}})}
+    for group, needed in (("github", "repository"), ("migration", "command")):
+        if name.startswith(f"{group}."):
+            given[group] = {needed: pairs[f"{group}.{needed}"]}
     if name in ("network.vpcId", "network.subnetIds"):
         given = changed({"network": {key: pairs[f"network.{key}"] for key in ("vpcId", "subnetIds")}}, given)
     parse(changed(at(name, example), given), stack="pre")

@@ -176,7 +176,8 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"contaner": {"port": 1}}, "contaner: is no setting; did you mean container?"),
     (
         {"colour": "blue"},
-        "colour: is no setting; known are zone, host, tag, build, container, health, service, capacity, network, logs",
+        "colour: is no setting; known are zone, host, tag, build, container, health, migration, promotedOnly, service, "
+        "capacity, network, logs, github",
     ),
     (at("container.prot", 80), "container.prot: is no setting; did you mean port?"),
     (at("container.host_port", 80), "container.host_port: is no setting; did you mean hostPort?"),
@@ -284,12 +285,13 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
         "linux/amd64",
     ),
     (
-        at("migration.command", ["x"]),
-        "migration: not yet: a task that runs before the service changes, in a later version; leave it out",
+        {"migration": {"command": ["migrate"]}, **at("container.hostPort", 8888), "capacity": {"min": 1, "max": 1}},
+        "migration: its task finds container.hostPort 8888 in use on all instances; use hostPort 0, or set "
+        "capacity.max to 2 or more",
     ),
     (
-        at("promotedOnly", "true"),
-        "promotedOnly: not yet: live runs only what pre has served, in a later version; leave it out",
+        {"promotedOnly": "true", "build": {"context": "app"}, "tag": "master"},
+        "promotedOnly: is for a stack that finds its image, while this one builds it; leave it out",
     ),
     (
         at("alarms.email", "a@b.c"),
@@ -298,7 +300,20 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     (at("budget", "30"), "budget: not yet: a monthly limit in USD, in a later version; leave it out"),
     (at("schedule.up", "0 7 * * *"), "schedule: not yet: when the environment is up, in a later version; leave it out"),
     (at("parked", "true"), "parked: not yet: nothing that costs by the hour, in a later version; leave it out"),
-    (at("github.branch", "main"), "github: not yet: who may deploy by OIDC, in a later version; leave it out"),
+    (at("promotedOnly", "maybe"), 'promotedOnly: "maybe" is not allowed; allowed is true or false, such as true'),
+    (
+        {"migration": {"command": ["x"], "timeout": 5}},
+        "migration.timeout: 5 is not allowed; allowed is a whole number of seconds from 10 to 7200, such as 600",
+    ),
+    (
+        at("github.repository", "backend"),
+        'github.repository: "backend" is not allowed; allowed is OWNER/NAME, such as "booklink/backend"',
+    ),
+    (
+        {"github": {"repository": "a/b", "branch": "*"}},
+        'github.branch: "*" is not allowed; allowed is the name of a branch, without wildcards, such as "master"',
+    ),
+    (at("github.branch", "main"), 'github.repository: is missing; allowed is OWNER/NAME, such as "booklink/backend"'),
 ]
 
 WILD: list[Any] = [
