@@ -44,10 +44,14 @@ base: setup ## booklink-base:local, a base image for the sample from this machin
 	$(RUN) -m rehearsal.base
 
 # Given by the environment, and not in the recipe's text, where a tag's name could be a command.
-release: export VERSION := $(value VERSION)
-release: export STACK := $(value STACK)
-release: setup ## the image that pre runs becomes VERSION=v1.2.3
-	$(RUN) -m commands.release "$$VERSION" --stack "$$STACK"
+release label: export VERSION := $(value VERSION)
+release label: export COMMIT := $(value COMMIT)
+release label: export STACK := $(value STACK)
+release: setup ## the image that pre runs becomes VERSION=v1.2.3; with COMMIT=..., only if that came of this commit
+	$(RUN) -m commands.release "$$VERSION" --stack "$$STACK" --commit "$$COMMIT"
+
+label: setup ## the image that pre runs gets the label of COMMIT=..., from which it was built
+	$(RUN) -m commands.release --stack "$$STACK" --commit "$$COMMIT"
 
 settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
 	$(RUN) -m settings.document
@@ -62,4 +66,4 @@ requirements: ## pin, with hashes, what requirements.in and requirements-dev.in 
 clean: ## what the rehearsal and the tests keep between runs
 	rm -rf .cache
 
-.PHONY: help setup rehearse test unit coverage engine lint format base release settings requirements clean
+.PHONY: help setup rehearse test unit coverage engine lint format base release label settings requirements clean

@@ -29,7 +29,7 @@ provider = aws.Provider(
     allowed_account_ids=place.account_ids,
     default_tags={"tags": tags},
 )
-existing = find_existing(settings, provider, region=place.region, repository=project)
+existing = find_existing(settings, provider, place, repository=project)
 opts = ResourceOptions(providers=[provider])
 
 found = existing.image
@@ -98,8 +98,7 @@ service = Service(
         injected={variable: arguments.value_from(r, existing.secrets) for variable, r in injected.items()},
         injectable=arguments.secret_access([*injected.values()], existing.secrets),
         readable=arguments.secret_access(readable, existing.secrets),
-        # Another health check is another task definition, so that it comes with a deployment that can fail.
-        labels={"health-check": arguments.health_check_label(settings)},
+        labels=arguments.labels(settings, existing.versions),
         health_grace_period=settings.health.grace_period,
         min_tasks=settings.service.min,
         max_tasks=settings.service.max,
@@ -127,6 +126,9 @@ Rollout(
         target_group_arn=load_balancer.target_group_arn,
         log_group_name=service.log_group_name,
         auto_scaling_group_name=capacity.auto_scaling_group_name,
+        image=image.reference,
+        labelled_in=repository.arn if settings.build else None,
+        stack=stack,
         region=place.region,
         profile=place.profile,
         timeout=settings.service.deployment_timeout,

@@ -4,134 +4,90 @@ Nothing is built or pulled: the label is put on the image's manifest in ECR, so 
 """
 
 import argparse
-import json
 import re
-import subprocess
 import sys
-from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from commands.stack import StackError, outputs, running_image, session
+from components.registry import NoSuchImage, PushedImage, commit_label, digest_of, give_labels, served_label
 from settings.model import RELEASE_TAG
 
-MANIFESTS = [
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
-]
-"""Forms in which an image may have been pushed; ECR must give it as it is, or its digest would be another."""
+COMMIT = r"[0-9a-f]{7,64}"
 
 
-class ReleaseError(Exception):
-    """Why there is no release; for the person who asked for one."""
+def release(ecr: Any, image: PushedImage, version: str, *, commit: str = "") -> str:
+    """Give `image` the label `version`, and say what was done; raises StackError where another image has it.
 
-
-@dataclass(frozen=True, kw_only=True)
-class RunningImage:
-    """The image that a service runs: the account and the repository it is in, and its digest."""
-
-    account: str
-    repository: str
-    digest: str
-
-    @property
-    def place(self) -> dict[str, str]:
-        """How ECR's calls name the repository."""
-        return {"registryId": self.account, "repositoryName": self.repository}
-
-
-def running_image(ecs: Any, *, cluster: str, service: str) -> RunningImage:
-    """Return the image that the service runs by its newest deployment; raises ReleaseError where that isn't complete.
-
-    ECS is asked, and not the stack's outputs: these have the image that was built last, though its deployment failed.
+    With `commit`, the image must be the one that the commit came to, by the label that `make label` gave it.
     """
-    services = ecs.describe_services(cluster=cluster, services=[service])["services"]
-    deployment = next((d for s in services for d in s["deployments"] if d["status"] == "PRIMARY"), None)
-    if deployment is None:
-        raise ReleaseError(f"there is no service {service} in {cluster}; `pulumi up` the stack first")
-    state = deployment.get("rolloutState", "COMPLETED")
-    if state != "COMPLETED":
-        raise ReleaseError(
-            f"the deployment {deployment['id']} is {state}, not COMPLETED: a release is an image that has been served"
-        )
-    arn = deployment["taskDefinition"]
-    container = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"][0]
-    address, _, digest = container["image"].partition("@")
-    return RunningImage(account=arn.split(":")[4], repository=address.partition("/")[2], digest=digest)
-
-
-def release(ecr: Any, image: RunningImage, version: str) -> str:
-    """Give `image` the label `version`, and say what was done; raises ReleaseError where another image has it."""
     if not re.fullmatch(RELEASE_TAG, version):
         problem = f"{version!r} is not allowed" if version else "is missing"
-        raise ReleaseError(f"VERSION: {problem}; allowed is vMAJOR.MINOR.PATCH, such as v1.2.3")
-    held = _digest_of(ecr, image, version)
+        raise StackError(f"VERSION: {problem}; allowed is vMAJOR.MINOR.PATCH, such as v1.2.3")
+    if commit:
+        _check_commit(ecr, image, commit)
+    held = digest_of(ecr, image, version)
     if held == image.digest:
         return f"{version} is {image.digest} already; nothing to do."
     if held:
-        raise ReleaseError(
+        raise StackError(
             f"{version} is {held}, while pre runs {image.digest}. A version never changes its image: take the next one."
         )
-    answer = ecr.batch_get_image(**image.place, imageIds=[{"imageDigest": image.digest}], acceptedMediaTypes=MANIFESTS)
-    if not answer["images"]:
-        raise ReleaseError(
-            f"{image.digest} is no longer in {image.repository}; `pulumi up --stack pre` builds and pushes it again"
-        )
-    manifest = answer["images"][0]
-    ecr.put_image(
-        **image.place,
-        imageManifest=manifest["imageManifest"],
-        imageManifestMediaType=manifest["imageManifestMediaType"],
-        imageTag=version,
-        imageDigest=image.digest,
-    )
+    _label(ecr, image, served_label(image.digest), version)
     return f"{version} is {image.digest}, which pre runs."
 
 
-def _digest_of(ecr: Any, image: RunningImage, tag: str) -> str:
-    answer = ecr.batch_get_image(**image.place, imageIds=[{"imageTag": tag}])
-    return str(answer["images"][0]["imageId"]["imageDigest"]) if answer["images"] else ""
+def label_commit(ecr: Any, image: PushedImage, commit: str) -> str:
+    """Give `image` the label of the commit that it was built from, and say what was done; raises StackError."""
+    if not re.fullmatch(COMMIT, commit):
+        problem = f"{commit!r} is not allowed" if commit else "is missing"
+        raise StackError(f"COMMIT: {problem}; allowed is the hash of a commit, in hexadecimal")
+    label = commit_label(commit)
+    if not _label(ecr, image, label):
+        return f"{image.digest} has the label {label} already; nothing to do."
+    return f"{image.digest} has the label {label} now."
 
 
-def _pulumi(*arguments: str) -> str:
-    """Return what `pulumi` answers; raises ReleaseError, with its own words, where it can't."""
+def _check_commit(ecr: Any, image: PushedImage, commit: str) -> None:
+    built = digest_of(ecr, image, commit_label(commit))
+    if not built:
+        raise StackError(
+            f"pre has not run what the commit {commit} came to: no image has its label; deploy it to pre first, which "
+            "a merge does"
+        )
+    if built != image.digest:
+        raise StackError(
+            f"the commit {commit} came to {built}, while pre runs {image.digest}: another merge has come since; "
+            "release that one, or deploy this commit to pre again"
+        )
+
+
+def _label(ecr: Any, image: PushedImage, *labels: str) -> list[str]:
     try:
-        return subprocess.run(["pulumi", *arguments], check=True, capture_output=True, text=True).stdout.strip()
-    except FileNotFoundError:
-        raise ReleaseError("there is no pulumi command on PATH") from None
-    except subprocess.CalledProcessError as error:
-        raise ReleaseError(f"pulumi {' '.join(arguments)}: {error.stderr.strip()}") from None
-
-
-def _session(stack: str) -> Any:
-    """Return a session with the region and the profile that the stack's own settings name."""
-    config = json.loads(_pulumi("config", "--json", "--stack", stack))
-    region, profile = (config.get(f"aws:{key}", {}).get("value") for key in ("region", "profile"))
-    return boto3.session.Session(region_name=region, profile_name=profile)
-
-
-def _outputs(stack: str) -> dict[str, str]:
-    outputs: dict[str, str] = json.loads(_pulumi("stack", "output", "--json", "--stack", stack))
-    if "service" not in outputs:
-        raise ReleaseError(f"{stack} runs nothing yet; `pulumi up --stack {stack}` first")
-    return outputs
+        return give_labels(ecr, image, *labels)
+    except NoSuchImage as gone:
+        raise StackError(f"{gone}; `pulumi up --stack pre` builds and pushes it again") from None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make release", description=__doc__)
-    parser.add_argument("version", help="such as v1.2.3")
+    parser.add_argument("version", nargs="?", help="such as v1.2.3; without one, the image gets the commit's label")
     parser.add_argument("--stack", default="pre", help="whose image it is (default: pre)")
+    parser.add_argument("--commit", default="", help="which the image must have come from; make: COMMIT")
     arguments = parser.parse_args()
     try:
-        session, outputs = _session(arguments.stack), _outputs(arguments.stack)
-        image = running_image(session.client("ecs"), cluster=outputs["cluster"], service=outputs["service"])
-        print(release(session.client("ecr"), image, arguments.version))
-        print(f"To run it in live: pulumi up --stack live --config tag={arguments.version}")
-    except (ReleaseError, BotoCoreError, ClientError) as error:
-        print(f"No release: {error}", file=sys.stderr)
+        found, of_aws = outputs(arguments.stack), session(arguments.stack)
+        image = running_image(of_aws.client("ecs"), cluster=found["cluster"], service=found["service"])
+        ecr = of_aws.client("ecr")
+        if arguments.version is None:
+            print(label_commit(ecr, image, arguments.commit))
+        else:
+            print(release(ecr, image, arguments.version, commit=arguments.commit))
+            print(f"To run it in live: pulumi up --stack live --config tag={arguments.version}")
+    except (StackError, BotoCoreError, ClientError) as error:
+        what = "No label" if arguments.version is None else "No release"
+        print(f"{what}: {error}", file=sys.stderr)
         return 1
     return 0
 

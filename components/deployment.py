@@ -67,6 +67,7 @@ class DeploymentWatch:
     clients: Clients
     target: Target
     timeout: float
+    appearance_timeout: float = APPEARANCE_TIMEOUT
     clock: Clock = time.monotonic
     deployment_id: str = ""
     reason: str = ""
@@ -85,7 +86,7 @@ class DeploymentWatch:
             self.deployment_id = newest_deployment(deployments, self.target.task_definition)
         elapsed = self.clock() - self._started
         mine = next((d for d in deployments if d["id"] == self.deployment_id), None)
-        if mine is None and not self.deployment_id and elapsed < APPEARANCE_TIMEOUT:
+        if mine is None and not self.deployment_id and elapsed < self.appearance_timeout:
             return "running"
         self._remember_stopped_tasks()
         if mine is None or (mine["status"] != "PRIMARY" and mine.get("rolloutState") != "FAILED"):

@@ -9,7 +9,10 @@ import pulumi_aws as aws
 import pulumi_docker as docker
 from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
 
-from components.lookups import LookUp, ask
+from components.instances import Architecture
+from components.lookups import LookUp, Unfit, ask
+from components.registry import PushedImage, architectures, served_label
+from components.sessions import client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +95,38 @@ class Image(pulumi.ComponentResource):
         return image.repo_digest
 
 
-def find_image(provider: aws.Provider, *, repository: str, tag: str, owner: str) -> LookUp[FoundImage]:
-    """Look for the image `tag` in ECR; `owner` is the environment that pushes images."""
+ARCHITECTURES: dict[Architecture, str] = {"x86_64": "amd64", "arm64": "arm64"}
+"""What images call the architectures of instances."""
+
+
+def find_image(
+    provider: aws.Provider,
+    *,
+    repository: str,
+    tag: str,
+    owner: str,
+    architecture: Architecture,
+    promoted_only: bool,
+    region: str,
+    profile: str | None,
+) -> LookUp[FoundImage]:
+    """Look for the image `tag` in ECR, which must be for `architecture`, and with `promoted_only` one that has served.
+
+    `owner` is the environment that pushes images, and serves them first.
+    """
 
     async def image() -> FoundImage:
         place, found = await asyncio.gather(
             ask(provider, "aws:ecr/getRepository:getRepository", aws.ecr.GetRepositoryResult, name=repository),
             ask(provider, "aws:ecr/getImage:getImage", aws.ecr.GetImageResult, repositoryName=repository, imageTag=tag),
         )
+        if promoted_only and served_label(found.image_digest) not in found.image_tags:
+            raise Unfit(
+                f"tag: {tag} is an image that {owner} has never served; `make release VERSION=...` gives a version to "
+                f"what {owner} runs (promotedOnly: false takes any)"
+            )
+        pushed = PushedImage.of(place.arn, f"{place.repository_url}@{found.image_digest}")
+        await _fits(pushed, tag=tag, architecture=architecture, owner=owner, region=region, profile=profile)
         return FoundImage(
             repository=FoundRepository(url=place.repository_url, arn=place.arn), digest=found.image_digest
         )
@@ -109,3 +136,24 @@ def find_image(provider: aws.Provider, *, repository: str, tag: str, owner: str)
         missing=f"tag: there is no image {tag} in the ECR repository {repository}; "
         f"`pulumi up --stack {owner}` makes the repository and its images, and a release gives one the label {tag}",
     )
+
+
+async def _fits(
+    image: PushedImage, *, tag: str, architecture: Architecture, owner: str, region: str, profile: str | None
+) -> None:
+    """Raise Unfit where an image is not for an architecture; where that can't be told, it is a warning."""
+
+    def built_for() -> set[str]:
+        return architectures(client("ecr", region=region, profile=profile), image)
+
+    try:
+        found = await asyncio.to_thread(built_for)
+    except Exception as error:  # noqa: BLE001 botocore's errors, which a stack that builds is not to load
+        pulumi.log.warn(f"tag: which architecture {tag} was built for can't be told, so it wasn't checked ({error})")
+        return
+    wanted = ARCHITECTURES[architecture]
+    if wanted not in found:
+        raise Unfit(
+            f"tag: {tag} was built for {', '.join(sorted(found))}, and capacity.instanceType is {wanted}; give "
+            f"{owner} an instance type of the same architecture, `pulumi up --stack {owner}`, and release that"
+        )

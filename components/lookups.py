@@ -22,6 +22,10 @@ class Missing(pulumi.RunError):
     """What must exist and doesn't; Pulumi shows the text and no traceback."""
 
 
+class Unfit(Exception):
+    """What was found won't do; the text says why, and what to do, as a line of the error."""
+
+
 class LookUp(Generic[T]):
     """Something to find; `missing` says what is wrong, and what to do, where it isn't there or the answer is None."""
 
@@ -39,6 +43,8 @@ class LookUp(Generic[T]):
         """Wait for the answer; return what is wrong in one line, or None."""
         try:
             value = await self._answer
+        except Unfit as unfit:
+            return str(unfit)
         except Exception as error:  # noqa: BLE001 the engine has no narrower class for a failed look-up
             return f"{self._missing} (AWS: {_reason(error)})"
         if value is None:

@@ -7,11 +7,16 @@ import pulumi
 import pulumi_aws as aws
 from pulumi import Output, ResourceOptions
 
+from components.registry import SERVED, SERVING
+
 RELEASE_TAGS = "v*"
 """The tags of releases, which never move and never expire."""
 
 KEPT_IMAGES = 20
-"""Images kept of those with other tags, and as many of those without: one that has lost its tag may still run."""
+"""Images kept of those that are no releases."""
+
+UNTAGGED_DAYS = 14
+"""Days for which an image stays that has lost its tag and never served."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +29,8 @@ class RepositoryArgs:
 class Repository(pulumi.ComponentResource):
     """An ECR repository, protected: neither `destroy` nor a change deletes it, since it holds the images of releases.
 
-    Makes: repository (scanned on push, encrypted, `v*` tags immutable) and lifecycle policy. Costs: nothing by the
-    hour; $0.10 a month for each GB of images. Depends on: nothing.
+    Makes: repository (scanned on push, encrypted, tags of releases and of what has served immutable) and lifecycle
+    policy. Costs: nothing by the hour; $0.10 a month for each GB of images. Depends on: nothing.
     """
 
     url: Output[str]
@@ -37,7 +42,9 @@ class Repository(pulumi.ComponentResource):
             f"{name}-repository",
             name=args.repository_name,
             image_tag_mutability="MUTABLE_WITH_EXCLUSION",
-            image_tag_mutability_exclusion_filters=[{"filter": RELEASE_TAGS, "filter_type": "WILDCARD"}],
+            image_tag_mutability_exclusion_filters=[
+                {"filter": tags, "filter_type": "WILDCARD"} for tags in (RELEASE_TAGS, f"{SERVED}*")
+            ],
             image_scanning_configuration={"scan_on_push": True},
             opts=ResourceOptions(parent=self, protect=True),
         )
@@ -55,8 +62,8 @@ class Repository(pulumi.ComponentResource):
 def lifecycle_policy() -> dict[str, object]:
     """Return the rules by which ECR deletes images that nobody needs.
 
-    An image that a rule matches is safe from all rules of a higher number, so the first rule, whose count is never
-    reached, keeps every release.
+    An image that a rule matches is safe from all rules of a higher number, so the first two, whose count is never
+    reached, keep every release, and what an environment runs now. What live runs is a release.
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
     """
     never_reached = 10000
@@ -72,13 +79,22 @@ def lifecycle_policy() -> dict[str, object]:
             ),
             _rule(
                 2,
-                f"Of those without a tag the newest {KEPT_IMAGES} stay",
-                tagStatus="untagged",
+                "What an environment runs stays",
+                tagStatus="tagged",
+                tagPatternList=[f"{SERVING}*"],
                 countType="imageCountMoreThan",
-                countNumber=KEPT_IMAGES,
+                countNumber=never_reached,
             ),
             _rule(
                 3,
+                f"What has no tag, and so never served, goes after {UNTAGGED_DAYS} days",
+                tagStatus="untagged",
+                countType="sinceImagePushed",
+                countUnit="days",
+                countNumber=UNTAGGED_DAYS,
+            ),
+            _rule(
+                4,
                 f"Of the others the newest {KEPT_IMAGES} stay",
                 tagStatus="tagged",
                 tagPatternList=["*"],

@@ -1,4 +1,7 @@
-"""Waits until the deployment that this update began is complete, and fails the update where it isn't."""
+"""Waits until the deployment that this update began is complete, and fails the update where it isn't.
+
+A preview looks too, where nothing is to be deployed: what the state has may not be what the service runs.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,11 +13,17 @@ from pulumi import Input, Output, ResourceOptions
 
 from components.deployment import POLL_INTERVAL, ROLLBACK_TIMEOUT, Clients, DeploymentWatch, Target
 from components.failure_report import render
+from components.registry import PushedImage, give_labels, served_label, serving_label
+from components.sessions import client
 
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutArgs:
-    """The service whose newest deployment is waited for, for `timeout` seconds at most."""
+    """The service whose newest deployment is waited for, for `timeout` seconds at most.
+
+    Once it is complete, `image`, a reference by its digest, gets labels in the repository `labelled_in` (an ARN) that
+    say that it has served, and that `stack` serves it now; without `labelled_in`, none.
+    """
 
     cluster_name: Input[str]
     service_name: Input[str]
@@ -22,6 +31,9 @@ class RolloutArgs:
     target_group_arn: Input[str]
     log_group_name: Input[str]
     auto_scaling_group_name: Input[str]
+    image: Input[str]
+    labelled_in: Input[str] | None = None
+    stack: str
     region: str
     profile: str | None
     timeout: int
@@ -31,36 +43,65 @@ class RolloutFailed(pulumi.RunError):
     """The deployment failed; Pulumi shows the report and no traceback."""
 
 
+NOT_SERVED = "Nothing is to change, but the service does not run what it should:"
+"""How the warning of a preview begins, for whoever looks for it."""
+
+
 class Rollout(pulumi.ComponentResource):
     """The wait for the deployment that this update began; where it fails, so does the update, with a report.
 
     Makes: nothing, and keeps nothing in the state: an update that changes nothing looks too, and fails where the last
-    deployment did. Costs: nothing. Depends on: service, target group.
+    deployment did, and a preview of one warns. Costs: nothing. Depends on: service, target group, image.
     """
 
     def __init__(self, name: str, args: RolloutArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("booklink:backend:Rollout", name, None, opts)
         self._args = args
-        if not pulumi.runtime.is_dry_run():
-            # Nothing takes this output: what hung on it would be lost where the deployment fails.
-            self._completed: Output[bool] = Output.all(
+        # Nothing takes this output: what hung on it would be lost where the deployment fails.
+        self._completed: Output[bool] = Output.all(
+            target=Output.all(
                 cluster=args.cluster_name,
                 service=args.service_name,
                 task_definition=args.task_definition_arn,
                 target_group=args.target_group_arn,
                 log_group=args.log_group_name,
                 auto_scaling_group=args.auto_scaling_group_name,
-            ).apply(self._wait)
+            ),
+            image=args.image,
+            labelled_in=args.labelled_in,
+        ).apply(self._wait)
         self.register_outputs({})
 
     def _wait(self, values: dict[str, Any]) -> Awaitable[bool]:
-        return self._waited(Target(**values))
+        target = Target(**values["target"])
+        if pulumi.runtime.is_dry_run():
+            return self._looked(target)
+        image = PushedImage.of(values["labelled_in"], values["image"]) if values["labelled_in"] else None
+        return self._waited(target, image)
 
-    async def _waited(self, target: Target) -> bool:
+    async def _looked(self, target: Target) -> bool:
+        """Warn where the last deployment failed: the engine, which knows the state alone, finds nothing to change."""
+        try:
+            clients = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
+            watch = DeploymentWatch(clients=clients, target=target, timeout=self._args.timeout, appearance_timeout=0)
+            state = await asyncio.to_thread(watch.look)
+            if state == "failed":
+                report = await asyncio.to_thread(watch.report)
+                pulumi.warn(f"{NOT_SERVED}\n{render(report)}", self)
+            elif state == "running":
+                pulumi.info(f"A deployment is in progress: {watch.progress}", self)
+            return state == "completed"
+        except Exception as error:  # noqa: BLE001 a preview that can't look is a preview all the same
+            pulumi.warn(f"Whether the service runs what it should can't be told: {error}", self)
+            return False
+
+    async def _waited(self, target: Target, image: PushedImage | None) -> bool:
         try:
             clients = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
             watch = DeploymentWatch(clients=clients, target=target, timeout=self._args.timeout)
             await self._watch(watch)
+            if image:
+                await self._label(image)
             return True
         except pulumi.RunError:
             raise
@@ -82,6 +123,19 @@ class Rollout(pulumi.ComponentResource):
         await self._let_ecs_go_back(watch)
         raise RolloutFailed(render(await asyncio.to_thread(watch.report)))
 
+    async def _label(self, image: PushedImage) -> None:
+        """Label what serves now; where that fails, the deployment is complete all the same."""
+        labels = served_label(image.digest), serving_label(self._args.stack)
+        try:
+            ecr = await asyncio.to_thread(client, "ecr", region=self._args.region, profile=self._args.profile)
+            await asyncio.to_thread(give_labels, ecr, image, *labels)
+        except Exception as error:  # noqa: BLE001 botocore's errors, which a preview is not to load
+            pulumi.warn(
+                f"{image.digest} serves, but did not get the labels {' and '.join(labels)} in ECR, which keep it from "
+                f"expiring: {error}. `pulumi up` again tries again.",
+                self,
+            )
+
     async def _let_ecs_go_back(self, watch: DeploymentWatch) -> None:
         pulumi.log.info("failed; ECS goes back", self, ephemeral=True)
         deadline = watch.clock() + ROLLBACK_TIMEOUT
@@ -90,13 +144,7 @@ class Rollout(pulumi.ComponentResource):
 
 
 def _clients(region: str, profile: str | None) -> Clients:
-    # Loading boto3 takes half a second, which a preview, that never waits, is spared.
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-
-    patient = Config(retries={"mode": "standard", "max_attempts": 10})
-    session: Any = boto3.session.Session(region_name=region, profile_name=profile)
     ecs, logs, elbv2, autoscaling = (
-        session.client(service, config=patient) for service in ("ecs", "logs", "elbv2", "autoscaling")
+        client(service, region=region, profile=profile) for service in ("ecs", "logs", "elbv2", "autoscaling")
     )
     return Clients(ecs=ecs, logs=logs, elbv2=elbv2, autoscaling=autoscaling)

@@ -27,6 +27,24 @@ class SecretReference:
     is_arn: bool
     is_parameter: bool
 
+    @property
+    def region(self) -> str | None:
+        """The region that an ARN names; None where there is none, and so where the environment is."""
+        return self.name.split(":")[3] if self.is_arn else None
+
+    @property
+    def stage(self) -> str:
+        """The staging label of the version that is wanted; AWS moves it to another version where a secret rotates."""
+        return self._selected(2) or "AWSCURRENT"
+
+    @property
+    def version(self) -> str:
+        """The ID of the one version that is wanted; empty where the stage says which."""
+        return self._selected(3)
+
+    def _selected(self, part: int) -> str:
+        return self.selector.split(":")[part] if self.selector else ""
+
     @classmethod
     def parse(cls, text: str) -> "SecretReference":
         """Return the reference that `text` spells; raises ValueError where it is none."""

@@ -34,10 +34,17 @@ def health_check_args(settings: Settings) -> HealthCheckArgs:
     )
 
 
-def health_check_label(settings: Settings) -> str:
-    """Return what of the health check decides whether a target is well."""
+def labels(settings: Settings, versions: dict[str, str]) -> dict[str, str]:
+    """Return what the task definition is to change for, though nothing else in it does.
+
+    Another health check comes with a deployment, which can fail; and so does another version of an injected secret,
+    which no running task would notice.
+    """
     health = settings.health
-    return f"{health.matcher} from {health.path} within {health.timeout} s"
+    found = {"health-check": f"{health.matcher} from {health.path} within {health.timeout} s"}
+    if versions:
+        found["injected-versions"] = " ".join(f"{variable}={version}" for variable, version in sorted(versions.items()))
+    return found
 
 
 def container_args(settings: Settings) -> ContainerArgs:

@@ -9,10 +9,11 @@ from components.image import FoundImage, find_image
 from components.load_balancer import find_zone
 from components.lookups import LookUp, find_all
 from components.network import NetworkArgs, find_network, find_zones
-from components.secrets import Secret, find_secrets
+from components.secrets import Secret, find_secrets, find_versions
 from components.service import Account, find_account
 from settings import arguments
 from settings.model import SUBNET_COUNT, Settings
+from settings.reading import Place
 
 BUILDING_STACK = "pre"
 """The stack that builds images and owns the repository."""
@@ -20,7 +21,10 @@ BUILDING_STACK = "pre"
 
 @dataclass(frozen=True, kw_only=True)
 class Existing:
-    """What was found; `image` is None where the stack builds its own."""
+    """What was found; `image` is None where the stack builds its own.
+
+    `versions` has, for each environment variable that a secret or a parameter gives its value, the current version.
+    """
 
     account: Account
     zone_id: str
@@ -28,21 +32,33 @@ class Existing:
     network: NetworkArgs
     image: FoundImage | None
     secrets: dict[str, Secret]
+    versions: dict[str, str]
 
 
-def find_existing(settings: Settings, provider: aws.Provider, *, region: str, repository: str) -> Existing:
+def find_existing(settings: Settings, provider: aws.Provider, place: Place, *, repository: str) -> Existing:
     """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't."""
+    region = place.region
     account = find_account(provider, region=region)
     zone = find_zone(provider, zone=settings.zone)
     capacity = settings.capacity
     ami = find_ami(provider, release=capacity.ami, architecture=capacity.instance.architecture)
     network = _find_network(settings, provider)
-    references = [*arguments.injected_references(settings).values(), *arguments.readable_references(settings)]
-    secrets = find_secrets(provider, references, region=region)
+    injected = arguments.injected_references(settings)
+    secrets = find_secrets(provider, [*injected.values(), *arguments.readable_references(settings)], region=region)
+    versions = find_versions(provider, injected, region=region)
     image = None
     if settings.build is None:
-        image = find_image(provider, repository=repository, tag=settings.tag, owner=BUILDING_STACK)
-    find_all([account, zone, ami, network, *secrets.values(), *([image] if image else [])])
+        image = find_image(
+            provider,
+            repository=repository,
+            tag=settings.tag,
+            owner=BUILDING_STACK,
+            architecture=capacity.instance.architecture,
+            promoted_only=settings.promoted_only,
+            region=region,
+            profile=place.profile,
+        )
+    find_all([account, zone, ami, network, *secrets.values(), *versions.values(), *([image] if image else [])])
     return Existing(
         account=account.value,
         zone_id=zone.value,
@@ -50,6 +66,7 @@ def find_existing(settings: Settings, provider: aws.Provider, *, region: str, re
         network=network.value,
         image=image.value if image else None,
         secrets={name: secret.value for name, secret in secrets.items()},
+        versions={variable: version.value for variable, version in versions.items()},
     )
 
 

@@ -8,6 +8,7 @@ ACCOUNT = "123456789012"
 ZONE_ID = "Z0123456789ABCDEFGHIJ"
 AMI_ID = "ami-0123456789abcdef0"
 DIGEST = "sha256:" + "0a1b2c3d" * 8
+SERVED = "served-0a1b2c3d0a1b"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 PASSWORD = "a-registry-password"
 
@@ -48,17 +49,35 @@ ANSWERS: Mapping[str, Inputs | Callable[[Inputs], Inputs]] = {
         "zoneIds": ["euc1-az1", "euc1-az2", "euc1-az3"],
     },
     "aws:route53/getZone:getZone": {"id": ZONE_ID, "zoneId": ZONE_ID, "name": "booklinktrove.com"},
-    "aws:ssm/getParameter:getParameter": lambda args: {"id": args["name"], "name": args["name"], "value": AMI_ID},
+    "aws:ssm/getParameter:getParameter": lambda args: {
+        "id": args["name"],
+        "name": args["name"],
+        "value": AMI_ID,
+        "version": 7,
+    },
     "aws:ec2/getAmi:getAmi": lambda args: {"id": args["filters"][0]["values"][0], "architecture": "x86_64"},
     "aws:ec2/getSubnet:getSubnet": _subnet,
     "aws:secretsmanager/getSecret:getSecret": _secret,
+    "aws:secretsmanager/getSecretVersions:getSecretVersions": lambda args: {
+        "id": args["secretId"],
+        "secretId": args["secretId"],
+        "versions": [
+            {"versionId": "version-1", "versionStages": ["AWSPREVIOUS"]},
+            {"versionId": "version-2", "versionStages": ["AWSCURRENT"]},
+        ],
+    },
     "aws:ecr/getRepository:getRepository": lambda args: {
         "id": args["name"],
         "name": args["name"],
         "arn": arn("ecr", f"repository/{args['name']}"),
         "repositoryUrl": f"{REGISTRY}/{args['name']}",
     },
-    "aws:ecr/getImage:getImage": lambda args: {"id": DIGEST, "imageDigest": DIGEST, "imageTag": args["imageTag"]},
+    "aws:ecr/getImage:getImage": lambda args: {
+        "id": DIGEST,
+        "imageDigest": DIGEST,
+        "imageTag": args["imageTag"],
+        "imageTags": [args["imageTag"], SERVED],
+    },
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": {
         "id": REGION,
         "userName": "AWS",

@@ -12,40 +12,14 @@ import boto3
 import pytest
 
 from commands import release as command
-from commands.release import ReleaseError, RunningImage, release, running_image
+from commands.release import label_commit, release
+from commands.stack import StackError, running_image
+from tests.unit.fake_ecr import ACCOUNT, IMAGE, NEW, OLD, SERVED, FakeEcr
 
-NEW, OLD = "sha256:" + "1" * 64, "sha256:" + "0" * 64
-ACCOUNT = "123456789012"
 REFERENCE = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/team/backend@{NEW}"
-IMAGE = RunningImage(account=ACCOUNT, repository="team/backend", digest=NEW)
 OUTPUTS = {"cluster": "cluster-1a", "service": "service-1a"}
 TASK_DEFINITION = f"arn:aws:ecs:eu-central-1:{ACCOUNT}:task-definition/pre:3"
-MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
-
-
-@dataclass
-class FakeEcr:
-    """A repository: which digest has which tag, and which digests it has at all."""
-
-    tags: dict[str, str] = field(default_factory=dict)
-    digests: tuple[str, ...] = (NEW, OLD)
-
-    def batch_get_image(self, **given: Any) -> dict[str, Any]:
-        assert (given["registryId"], given["repositoryName"]) == (IMAGE.account, IMAGE.repository)
-        (asked,) = given["imageIds"]
-        if "imageDigest" in asked:
-            assert set(given["acceptedMediaTypes"]) >= {MEDIA_TYPE, "application/vnd.oci.image.index.v1+json"}, (
-                "ECR would turn the manifest into another, with another digest"
-            )
-        digest = asked.get("imageDigest") or self.tags.get(asked["imageTag"], "")
-        found = {"imageId": {"imageDigest": digest}, "imageManifest": digest, "imageManifestMediaType": MEDIA_TYPE}
-        return {"images": [found] if digest in self.digests else []}
-
-    def put_image(self, **put: str) -> None:
-        assert (put["registryId"], put["repositoryName"]) == (IMAGE.account, IMAGE.repository)
-        assert put["imageManifestMediaType"] == MEDIA_TYPE, "another type would be another digest"
-        assert put["imageDigest"] == put["imageManifest"], "ECR checks that it is still that image"
-        self.tags[put["imageTag"]] = put["imageManifest"]
+COMMIT = "0a1b2c3d"
 
 
 @dataclass
@@ -74,12 +48,12 @@ def test_the_image_is_the_one_that_the_service_runs(state: dict[str, str]) -> No
 
 @pytest.mark.parametrize("state", ["IN_PROGRESS", "FAILED"])
 def test_an_image_that_was_never_served_is_no_release(state: str) -> None:
-    with pytest.raises(ReleaseError, match=f"the deployment ecs-svc/1 is {state}, not COMPLETED"):
+    with pytest.raises(StackError, match=f"the deployment ecs-svc/1 is {state}, not COMPLETED"):
         running_image(FakeEcs([deployment(rolloutState=state)]), **OUTPUTS)
 
 
 def test_a_service_that_is_gone_says_what_to_run() -> None:
-    with pytest.raises(ReleaseError, match="there is no service service-1a in cluster-1a; `pulumi up` the stack first"):
+    with pytest.raises(StackError, match="there is no service service-1a in cluster-1a; `pulumi up` the stack first"):
         running_image(FakeEcs([]), **OUTPUTS)
 
 
@@ -87,7 +61,7 @@ def test_a_service_that_is_gone_says_what_to_run() -> None:
 def test_the_image_gets_the_label_byte_for_byte(version: str) -> None:
     ecr = FakeEcr(tags={"master": NEW})
     assert release(ecr, IMAGE, version) == f"{version} is {NEW}, which pre runs."
-    assert ecr.tags == {"master": NEW, version: NEW}
+    assert ecr.tags == {"master": NEW, version: NEW, SERVED: NEW}
 
 
 def test_the_same_release_again_does_nothing() -> None:
@@ -97,7 +71,7 @@ def test_the_same_release_again_does_nothing() -> None:
 
 def test_a_version_never_changes_its_image() -> None:
     ecr = FakeEcr(tags={"v1.2.3": OLD})
-    with pytest.raises(ReleaseError, match="A version never changes its image: take the next one"):
+    with pytest.raises(StackError, match="A version never changes its image: take the next one"):
         release(ecr, IMAGE, "v1.2.3")
     assert ecr.tags == {"v1.2.3": OLD}
 
@@ -105,13 +79,46 @@ def test_a_version_never_changes_its_image() -> None:
 @pytest.mark.parametrize("version", ["", "1.2.3", "v1.2", "master", "v1.2.3+build", "v1.2.3 "])
 def test_a_label_that_is_no_version_is_refused(version: str) -> None:
     ecr = FakeEcr()
-    with pytest.raises(ReleaseError, match=r"allowed is vMAJOR\.MINOR\.PATCH, such as v1\.2\.3"):
+    with pytest.raises(StackError, match=r"allowed is vMAJOR\.MINOR\.PATCH, such as v1\.2\.3"):
         release(ecr, IMAGE, version)
     assert ecr.tags == {}
 
 
+def test_a_release_of_a_commit_is_of_its_image() -> None:
+    ecr = FakeEcr(tags={f"commit-{COMMIT}": NEW})
+    assert release(ecr, IMAGE, "v1.2.3", commit=COMMIT) == f"v1.2.3 is {NEW}, which pre runs."
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        ({}, f"pre has not run what the commit {COMMIT} came to: no image has its label"),
+        ({f"commit-{COMMIT}": OLD}, f"the commit {COMMIT} came to {OLD}, while pre runs {NEW}: another merge has come"),
+    ],
+    ids=["never deployed", "overtaken"],
+)
+def test_a_release_of_another_commit_than_pre_runs_is_refused(tags: dict[str, str], problem: str) -> None:
+    ecr = FakeEcr(tags=dict(tags))
+    with pytest.raises(StackError, match=problem):
+        release(ecr, IMAGE, "v1.2.3", commit=COMMIT)
+    assert ecr.tags == tags
+
+
+def test_the_image_gets_the_label_of_its_commit_once() -> None:
+    ecr = FakeEcr(tags={"master": NEW})
+    assert label_commit(ecr, IMAGE, COMMIT) == f"{NEW} has the label commit-{COMMIT} now."
+    assert ecr.tags == {"master": NEW, f"commit-{COMMIT}": NEW}
+    assert label_commit(ecr, IMAGE, COMMIT) == f"{NEW} has the label commit-{COMMIT} already; nothing to do."
+
+
+@pytest.mark.parametrize("commit", ["", "HEAD", "0a1b2c", "0A1B2C3D", "0a1b2c3d;ls"])
+def test_a_commit_that_is_no_hash_is_refused(commit: str) -> None:
+    with pytest.raises(StackError, match="allowed is the hash of a commit, in hexadecimal"):
+        label_commit(FakeEcr(), IMAGE, commit)
+
+
 def test_an_image_that_is_gone_says_how_it_comes_back() -> None:
-    with pytest.raises(ReleaseError, match=r"is no longer in team/backend; `pulumi up --stack pre`"):
+    with pytest.raises(StackError, match=r"is no longer in team/backend; `pulumi up --stack pre`"):
         release(FakeEcr(digests=()), IMAGE, "v1.2.3")
 
 
@@ -159,7 +166,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, ecr: FakeEcr, *arguments: str) 
     ("does", "problem"),
     [
         (answering({}), "pre runs nothing yet; `pulumi up --stack pre` first"),
-        ("sys.exit('no stack named pre')", "pulumi config --json --stack pre: no stack named pre"),
+        ("sys.exit('no stack named pre')", "pulumi stack output --json --stack pre: no stack named pre"),
     ],
 )
 def test_what_stands_in_the_way_is_told_in_one_line(
@@ -188,8 +195,20 @@ def test_the_command_says_how_to_go_on(
     pulumi_that(answering(OUTPUTS), tmp_path, monkeypatch)
     ecr = FakeEcr()
     assert run_command(monkeypatch, ecr, "v1.2.3") == 0
-    assert ecr.tags == {"v1.2.3": NEW}
+    assert ecr.tags == {"v1.2.3": NEW, SERVED: NEW}
     assert capsys.readouterr().out.endswith("To run it in live: pulumi up --stack live --config tag=v1.2.3\n")
+
+
+def test_the_command_labels_a_commit_where_there_is_no_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi_that(answering(OUTPUTS), tmp_path, monkeypatch)
+    ecr = FakeEcr()
+    assert run_command(monkeypatch, ecr, "--commit", COMMIT) == 0
+    assert ecr.tags == {f"commit-{COMMIT}": NEW}
+    assert capsys.readouterr().out == f"{NEW} has the label commit-{COMMIT} now.\n"
+    assert run_command(monkeypatch, ecr, "--commit", "HEAD") == 1
+    assert capsys.readouterr().err.startswith("No label: COMMIT: 'HEAD' is not allowed")
 
 
 def test_the_command_fails_in_one_line(

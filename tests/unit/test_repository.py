@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.repository import KEPT_IMAGES, Repository, RepositoryArgs, lifecycle_policy
+from components.repository import KEPT_IMAGES, UNTAGGED_DAYS, Repository, RepositoryArgs, lifecycle_policy
 from tests.unit.mocked_engine import Deployment, run
 
 REPOSITORY = "aws:ecr/repository:Repository"
@@ -34,7 +34,10 @@ def test_it_is_not_deleted_with_images_in_it(made: Deployment) -> None:
 def test_the_tags_of_releases_never_move_and_others_do(made: Deployment) -> None:
     inputs = made.one(REPOSITORY).inputs
     assert inputs["imageTagMutability"] == "MUTABLE_WITH_EXCLUSION"
-    assert inputs["imageTagMutabilityExclusionFilters"] == [{"filter": "v*", "filterType": "WILDCARD"}]
+    assert inputs["imageTagMutabilityExclusionFilters"] == [
+        {"filter": "v*", "filterType": "WILDCARD"},
+        {"filter": "served-*", "filterType": "WILDCARD"},
+    ]
 
 
 def test_images_are_scanned_when_pushed(made: Deployment) -> None:
@@ -52,35 +55,39 @@ def rules() -> list[dict[str, Any]]:
     return sorted(found, key=lambda rule: rule["rulePriority"])
 
 
-def governing(tag: str) -> dict[str, Any]:
-    """The rule that ECR applies to an image: the first that matches it."""
+def governing(*tags: str) -> dict[str, Any]:
+    """The rule that ECR applies to an image: the first that matches it, by any of its tags."""
     for rule in rules():
         selection = rule["selection"]
+        patterns = selection.get("tagPatternList", [])
         matches = (
-            selection["tagStatus"] == "untagged"
-            if not tag
-            else any(fnmatch(tag, pattern) for pattern in selection.get("tagPatternList", []))
+            selection["tagStatus"] == "untagged" if not tags else any(fnmatch(t, p) for t in tags for p in patterns)
         )
         if matches:
             return rule
-    raise AssertionError(f"no rule for {tag!r}")
+    raise AssertionError(f"no rule for {tags!r}")
 
 
-@pytest.mark.parametrize("tag", ["v1.2.3", "v10"])
-def test_releases_are_safe_from_the_rules_that_delete(tag: str) -> None:
-    assert governing(tag)["selection"]["countNumber"] >= 10000, "or live's image would expire some day"
+@pytest.mark.parametrize("tags", [("v1.2.3",), ("v10",), ("master", "served-0a1b2c3d4e5f", "v1.2.3")])
+def test_releases_are_safe_from_the_rules_that_delete(tags: tuple[str, ...]) -> None:
+    assert governing(*tags)["selection"]["countNumber"] >= 10000, "or live's image would expire some day"
 
 
-def test_of_untagged_images_the_newest_stay() -> None:
-    selection = governing("")["selection"]
-    assert (selection["countType"], selection["countNumber"]) == ("imageCountMoreThan", KEPT_IMAGES), (
-        "one that lost its tag to a newer one may still run, however old it is"
-    )
+@pytest.mark.parametrize("tags", [("serving-pre",), ("served-0a1b2c3d4e5f", "serving-pre"), ("commit-1", "serving-x")])
+def test_what_an_environment_runs_is_safe_too(tags: tuple[str, ...]) -> None:
+    assert governing(*tags)["selection"]["countNumber"] >= 10000, "its tag went to a newer one, whose deployment failed"
 
 
-@pytest.mark.parametrize("tag", ["master", "feature-1"])
+def test_what_has_lost_its_tag_and_never_served_goes() -> None:
+    selection = governing()["selection"]
+    assert (selection["countType"], selection["countUnit"]) == ("sinceImagePushed", "days")
+    assert selection["countNumber"] == UNTAGGED_DAYS == 14
+
+
+@pytest.mark.parametrize("tag", ["master", "feature-1", "served-0a1b2c3d4e5f", "commit-0a1b2c3"])
 def test_of_other_images_the_newest_stay(tag: str) -> None:
-    assert governing(tag)["selection"]["countNumber"] == KEPT_IMAGES
+    selection = governing(tag)["selection"]
+    assert (selection["countType"], selection["countNumber"]) == ("imageCountMoreThan", KEPT_IMAGES)
 
 
 def test_every_rule_has_a_number_of_its_own() -> None:

@@ -1,15 +1,23 @@
 """The wait for a deployment, inside of a Pulumi program."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+import pulumi
 import pytest
 
 from components import rollout
 from components.deployment import Clients
-from components.rollout import Rollout, RolloutArgs, RolloutFailed
+from components.rollout import NOT_SERVED, Rollout, RolloutArgs, RolloutFailed
+from tests.unit import fake_ecr
+from tests.unit.fake_ecr import SERVED, FakeEcr
 from tests.unit.fake_ecs import NEW, OLD, TARGET, FakeAccount, deployment, stopped
 from tests.unit.mocked_engine import Deployment, run
 
+DIGEST, DIGEST_BEFORE = fake_ecr.NEW, fake_ecr.OLD
+REPOSITORY = f"arn:aws:ecr:eu-central-1:{fake_ecr.ACCOUNT}:repository/team/backend"
 DONE = deployment("ecs-svc/2", NEW, "COMPLETED")
 
 
@@ -18,14 +26,31 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout, "POLL_INTERVAL", 0)
 
 
-def roll(account: FakeAccount | Exception, monkeypatch: pytest.MonkeyPatch, *, preview: bool = False) -> Deployment:
+def roll(
+    account: FakeAccount | Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    preview: bool = False,
+    ecr: FakeEcr | None = None,
+    deploys: bool = False,
+) -> Deployment:
     def clients(region: str, profile: str | None) -> Clients:
         assert (region, profile) == ("eu-central-1", "work")
         if isinstance(account, Exception):
             raise account
         return account.clients()
 
+    def client(service: str, *, region: str, profile: str | None) -> FakeEcr | None:
+        assert (service, region, profile) == ("ecr", "eu-central-1", "work")
+        return ecr
+
     monkeypatch.setattr(rollout, "_clients", clients)
+    monkeypatch.setattr(rollout, "client", client)
+
+    def program() -> None:
+        # What is to be made has no ARN in a preview.
+        Rollout("pre", replace(args, task_definition_arn=_unknown()) if deploys else args)
+
     args = RolloutArgs(
         cluster_name=TARGET.cluster,
         service_name=TARGET.service,
@@ -33,11 +58,23 @@ def roll(account: FakeAccount | Exception, monkeypatch: pytest.MonkeyPatch, *, p
         target_group_arn=TARGET.target_group,
         log_group_name=TARGET.log_group,
         auto_scaling_group_name=TARGET.auto_scaling_group,
+        image=f"registry/team/backend@{DIGEST}",
+        labelled_in=REPOSITORY if ecr else None,
+        stack="pre",
         region="eu-central-1",
         profile="work",
         timeout=900,
     )
-    return run(lambda: Rollout("pre", args), preview=preview)
+    return run(program, preview=preview)
+
+
+def _unknown() -> pulumi.Output[str]:
+    def done(value: Any) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_event_loop().create_future()
+        future.set_result(value)
+        return future
+
+    return pulumi.Output(resources=done(set()), future=done(None), is_known=done(False), is_secret=done(False))
 
 
 def test_an_update_waits_until_the_deployment_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,10 +89,6 @@ def test_progress_is_shown_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> N
     shown = roll(FakeAccount(states=[[starting], [starting], [running], [DONE]]), monkeypatch)
     # Pulumi hands messages on side by side, so that only their number and their texts are certain.
     assert sorted(shown.messages) == [("INFO", "0 of 1 tasks run, 1 start"), ("INFO", "1 of 1 tasks run")]
-
-
-def test_a_preview_looks_at_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    roll(AssertionError("asked in a preview"), monkeypatch, preview=True)
 
 
 def test_it_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +134,64 @@ def test_an_error_of_aws_is_worded_with_what_to_do(monkeypatch: pytest.MonkeyPat
     assert str(raised.value) == (
         "Whether the deployment of backend:2 is complete can't be told: AWS is away. `pulumi up` again looks again."
     )
+
+
+def test_a_complete_deployment_labels_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    ecr = FakeEcr(tags={"serving-pre": DIGEST_BEFORE, "v1.0.0": DIGEST_BEFORE})
+    made = roll(FakeAccount(states=[[DONE]]), monkeypatch, ecr=ecr)
+    assert ecr.tags == {"serving-pre": DIGEST, SERVED: DIGEST, "v1.0.0": DIGEST_BEFORE}
+    assert made.warnings() == []
+
+
+def test_an_image_that_fails_gets_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    ecr = FakeEcr(tags={"serving-pre": DIGEST_BEFORE})
+    back = deployment("ecs-svc/3", OLD, "COMPLETED")
+    with pytest.raises(RolloutFailed):
+        roll(FakeAccount(states=[[deployment("ecs-svc/2", NEW), back], [back]]), monkeypatch, ecr=ecr)
+    assert ecr.tags == {"serving-pre": DIGEST_BEFORE}, "what serves on must not expire"
+
+
+def test_a_label_that_is_refused_is_told_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = roll(FakeAccount(states=[[DONE]]), monkeypatch, ecr=FakeEcr(digests=()))
+    (warning,) = made.warnings()
+    assert f"{DIGEST} serves, but did not get the labels {SERVED} and serving-pre in ECR" in warning
+    assert "is no longer in team/backend" in warning
+
+
+def test_a_preview_of_nothing_warns_where_the_last_deployment_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = FakeAccount(
+        states=[[deployment("ecs-svc/3", OLD, "COMPLETED")]],
+        stopped_tasks=[stopped("a")],
+        logs={"backend/backend/a": ["no database"]},
+    )
+    ecr = FakeEcr()
+    (warning,) = roll(account, monkeypatch, preview=True, ecr=ecr).warnings()
+    assert warning.startswith(NOT_SERVED)
+    assert "the state has backend:2, from which ECS went back, or which somebody changed" in warning
+    assert "no database" in warning, "why it failed is told as long as ECS knows"
+    assert ecr.tags == {}, "a preview changes nothing"
+
+
+def test_a_preview_says_that_a_deployment_is_in_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    going = deployment("ecs-svc/2", NEW, desiredCount=2)
+    account = FakeAccount(states=[[going]])
+    messages = roll(account, monkeypatch, preview=True).messages
+    assert messages == [("INFO", "A deployment is in progress: 1 of 2 tasks run")]
+    assert account.looks == 1, "a preview doesn't wait"
+
+
+def test_a_preview_says_nothing_where_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert roll(FakeAccount(states=[[DONE]]), monkeypatch, preview=True).messages == []
+
+
+def test_a_preview_that_may_not_look_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    (warning,) = roll(ConnectionError("AWS is away"), monkeypatch, preview=True).warnings()
+    assert warning == "Whether the service runs what it should can't be told: AWS is away"
+
+
+def test_a_preview_of_a_deployment_looks_at_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = roll(AssertionError("asked about what isn't there yet"), monkeypatch, preview=True, deploys=True)
+    assert made.messages == []
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ def with_fixed_port(**service: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def made() -> Deployment:
-    return run_program("second", values(SECOND_APPLICATION), preview=True)
+    return run_program("second", values(SECOND_APPLICATION), built_for="arm64", preview=True)
 
 
 @pytest.fixture(scope="module")
 def fixed() -> Deployment:
-    return run_program("second", with_fixed_port(), preview=True)
+    return run_program("second", with_fixed_port(), built_for="arm64", preview=True)
 
 
 def container(deployment: Deployment) -> dict[str, Any]:
@@ -57,10 +57,15 @@ def test_the_agent_may_read_exactly_those(made: Deployment) -> None:
     assert not [p for p in made.all("aws:iam/rolePolicy:RolePolicy") if p.name.endswith("-task")]
 
 
+def test_another_version_of_its_secrets_would_be_another_task_definition(made: Deployment) -> None:
+    assert container(made)["dockerLabels"]["injected-versions"] == "API_KEY=7 DB_PASSWORD=version-2"
+
+
 def test_it_runs_on_arm(made: Deployment) -> None:
     platform = made.one("aws:ecs/taskDefinition:TaskDefinition").inputs["runtimePlatform"]
     assert platform["cpuArchitecture"] == "ARM64"
-    (parameter,) = [i.arguments["name"] for i in made.invocations if i.token == "aws:ssm/getParameter:getParameter"]
+    parameters = [i.arguments["name"] for i in made.invocations if i.token == "aws:ssm/getParameter:getParameter"]
+    (parameter,) = [name for name in parameters if name != PARAMETER]
     assert "/arm64/" in parameter
     assert made.one("aws:ec2/launchTemplate:LaunchTemplate").inputs["instanceType"] == "t4g.small"
 
@@ -105,7 +110,7 @@ def test_with_an_instance_to_spare_a_fixed_port_has_no_gap(fixed: Deployment) ->
 
 
 def test_without_one_the_gap_is_warned_of() -> None:
-    deployment = run_program("second", with_fixed_port(min=1, max=3), preview=True)
+    deployment = run_program("second", with_fixed_port(min=1, max=3), built_for="arm64", preview=True)
     inputs = deployment.one("aws:ecs/service:Service").inputs
     assert (inputs["deploymentMinimumHealthyPercent"], inputs["deploymentMaximumPercent"]) == (0, 100)
     (warning,) = deployment.warnings()

@@ -273,6 +273,15 @@ def test_the_id_of_a_readable_secret_may_be_given_under_a_secrets_name() -> None
 
 def test_another_health_check_is_another_label_and_so_another_task_definition() -> None:
     labels = {
-        arguments.health_check_label(settings({"health": each})) for each in ({}, {"path": "/x"}, {"matcher": "204"})
+        arguments.labels(settings({"health": each}), {})["health-check"]
+        for each in ({}, {"path": "/x"}, {"matcher": "204"})
     }
     assert len(labels) == 3
+
+
+def test_another_version_of_an_injected_secret_is_another_label_too() -> None:
+    assert set(arguments.labels(settings({}), {})) == {"health-check"}, (
+        "where nothing is injected, nothing is said of it"
+    )
+    labels = arguments.labels(settings({}), {"B": "2", "A": "1"})
+    assert labels["injected-versions"] == "A=1 B=2", "the same versions always give the same label"

@@ -2,15 +2,16 @@
 
 import json
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from components import rollout
-from components.deployment import Target
+from components.deployment import Clients, Target
 from components.lookups import Missing
 from settings import WrongSettings
-from tests.unit.aws_answers import ACCOUNT, DIGEST, REGION, REGISTRY
+from tests.unit.aws_answers import ACCOUNT, DIGEST, REGION, REGISTRY, SERVED
 from tests.unit.fake_ecs import FakeAccount, deployment
 from tests.unit.mocked_engine import PROJECT, AwsError, Deployment
 from tests.unit.stack_files import STACKS, run_program, stack_file, values
@@ -64,6 +65,22 @@ OF_PRE = {
     "docker:index/image:Image": 1,
 }
 TYPES = {"pre": {**OF_BOTH, **OF_PRE}, "live": OF_BOTH}
+
+
+@dataclass
+class FakeRepository:
+    """ECR, as far as what serves gets labels there."""
+
+    labels: set[str] = field(default_factory=set)
+
+    def batch_get_image(self, **asked: Any) -> dict[str, Any]:
+        assert (asked["registryId"], asked["repositoryName"]) == (ACCOUNT, PROJECT)
+        by_tag = "imageTag" in asked["imageIds"][0]
+        return {"images": [] if by_tag else [{"imageManifest": "{}", "imageManifestMediaType": "x"}]}
+
+    def put_image(self, **put: str) -> None:
+        assert put["imageDigest"] == DIGEST
+        self.labels.add(put["imageTag"])
 
 
 def given(stack: str) -> dict[str, Any]:
@@ -230,9 +247,7 @@ def test_everything_that_is_missing_is_told_at_once_and_nothing_is_created() -> 
     assert [resource.type for resource in asked.resources] == ["pulumi:providers:aws"]
 
 
-def test_an_update_waits_for_the_service_that_it_made(
-    stacks: dict[str, Deployment], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_update_waits_for_the_service_that_it_made(stacks: dict[str, Deployment]) -> None:
     outputs = stacks["pre"].outputs
     target = Target(
         cluster=outputs["cluster"],
@@ -243,20 +258,37 @@ def test_an_update_waits_for_the_service_that_it_made(
         auto_scaling_group=stacks["pre"].one("aws:autoscaling/group:Group").outputs["name"],
     )
     account = FakeAccount(states=[[deployment("ecs-svc/1", outputs["taskDefinition"], "COMPLETED")]], target=target)
-    monkeypatch.setattr(rollout, "_clients", lambda region, _: account.clients() if region == REGION else None)
-    made = run_program("pre", given("pre"))
+    ecr = FakeRepository()
+
+    def clients(region: str, _: str | None) -> Clients:
+        assert region == REGION
+        return account.clients()
+
+    made = run_program("pre", given("pre"), clients=clients, ecr=ecr)
+    assert ecr.labels == {SERVED, "serving-pre"}, "and what serves is labelled"
     assert account.looks == 1
     assert made.outputs == outputs
 
 
-def test_outputs_are_there_where_the_deployment_fails(
-    stacks: dict[str, Deployment], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def clients(*_: object) -> None:
+def test_outputs_are_there_where_the_deployment_fails(stacks: dict[str, Deployment]) -> None:
+    def clients(*_: object) -> Clients:
         raise ConnectionError("AWS is away")
 
-    monkeypatch.setattr(rollout, "_clients", clients)
     asked = Deployment()
     with pytest.raises(rollout.RolloutFailed):
-        run_program("pre", given("pre"), into=asked)
+        run_program("pre", given("pre"), into=asked, clients=clients)
     assert asked.outputs == stacks["pre"].outputs, "the runbook is never needed more than then"
+
+
+def test_a_version_that_pre_has_never_served_is_refused_in_live_before_anything_is_declared() -> None:
+    asked, answers = Deployment(), {"aws:ecr/getImage:getImage": {"id": DIGEST, "imageDigest": DIGEST, "imageTags": []}}
+    with pytest.raises(Missing, match=r"tag: v1\.2\.3 is an image that pre has never served"):
+        run_program("live", given("live"), answers=answers, into=asked)
+    assert [resource.type for resource in asked.resources] == ["pulumi:providers:aws"]
+
+
+def test_so_is_one_for_another_architecture() -> None:
+    asked = Deployment()
+    with pytest.raises(Missing, match=r"tag: v1\.2\.3 was built for arm64, and capacity\.instanceType is amd64"):
+        run_program("live", given("live"), built_for="arm64", into=asked)
+    assert [resource.type for resource in asked.resources] == ["pulumi:providers:aws"]
