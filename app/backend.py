@@ -265,12 +265,14 @@ def eat_memory() -> None:
 
 
 def main() -> int:
-    fault = os.environ.get("SAMPLE_FAULT", "")
+    fault, _, only_in = os.environ.get("SAMPLE_FAULT", "").partition(":")
     if fault not in FAULTS:
         log(f"ERROR SAMPLE_FAULT is {fault!r}, want one of {', '.join(FAULTS[1:])}")
         return 2
+    if only_in and only_in != os.environ.get("APP_ENV"):
+        fault = ""
     if fault == "crash":
-        log("ERROR cannot reach database: connection refused (SAMPLE_FAULT=crash)")
+        log(f"ERROR cannot reach database: connection refused (SAMPLE_FAULT={os.environ['SAMPLE_FAULT']})")
         return 1
     if fault == "slow-start":
         time.sleep(float(os.environ.get("SAMPLE_START_SECONDS", "20")))

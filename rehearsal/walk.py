@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components.rollout import NOT_SERVED
 from components.secret_references import SecretReference
 from rehearsal import outsider, page, pulumi_output, surroundings
 from rehearsal.base import BaseError
@@ -43,11 +44,16 @@ from rehearsal.tools import tools
 from settings import Settings, WrongSettings, parse
 
 LOGS = CACHE / "rehearsal" / "logs"
-RELEASE = "v1.0.0"
+RELEASE, FAULTY, MENDED = "v1.0.0", "v1.1.0", "v1.2.0"
+"""The releases: a first one, one that works in pre and not in live, and one that is well again."""
+
 ENVIRONMENTS = ("pre", "live")
 OLD_TASKS_GONE_SECONDS = 90
 CRASH_LOG = "cannot reach database"
 """What the sample logs where it crashes: app/README.md."""
+
+CRASHES_IN_LIVE = "crash:live"
+"""The sample's fault of the faulty release: what it needs is there in pre, and not in live."""
 
 CHANGED_BY_A_NEW_IMAGE = ["aws:ecs:Service", "aws:ecs:TaskDefinition", "docker:index:Image"]
 INTERRUPTED = 130
@@ -124,18 +130,21 @@ def _rehearse(report: Report, surrounding: ExitStack, *, logs: Path, keep: bool,
         workspace = surrounding.enter_context(surroundings.workspace(account, have.variables))
         walk = Walk(account=account, workspace=workspace, logs=logs, report=report, say=say)
         walk.prepare(step, base_image=have.base_image)
-    walk.bring_up_pre()
+    walk.merge()
     if not keep:
         walk.look("pre", "what anybody with read access to the account sees of pre")
         walk.preview_again()
+        walk.merge_again()
     walk.release()
+    walk.bring_up_live()
     if keep:
         say(walk.instructions())
         _wait_for_interrupt()
         return
     walk.look("live", "the same checks of live")
-    walk.deploy_a_change()
-    walk.deploy_a_crash()
+    walk.release_what_fails()
+    walk.mend()
+    walk.roll_back()
     walk.destroy()
 
 
@@ -149,7 +158,10 @@ def _wait_for_interrupt() -> None:
 
 @dataclass(kw_only=True)
 class Walk:
-    """The steps through both environments, and what one needs of those before it."""
+    """The steps through both environments, and what one needs of those before it.
+
+    `served` has the sample's version of each release that live has served, and `commit` is the one of the last merge.
+    """
 
     account: Account
     workspace: Workspace
@@ -159,6 +171,8 @@ class Walk:
     settings: dict[str, Settings] = field(default_factory=dict)
     stacks: dict[str, Stack] = field(default_factory=dict)
     printed: list[str] = field(default_factory=list)
+    served: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
     def __post_init__(self) -> None:
@@ -185,9 +199,10 @@ class Walk:
                 self._configure(name, "build.args.BASE", base_image)
         step.saw(f"hosted zone {', '.join(zones)}, secrets {', '.join(names)}, and nothing else")
 
-    def bring_up_pre(self) -> None:
-        with self.report.step("pre", "`pulumi up --stack pre` builds the image, pushes it and brings pre up") as step:
-            self._up("pre")
+    def merge(self) -> None:
+        purpose = "a merge: `pulumi up --stack pre` builds the image, pushes it as master and brings pre up"
+        with self.report.step("merge", purpose) as step:
+            self._merge()
             step.saw(self._page("pre"))
 
     def look(self, name: str, purpose: str) -> None:
@@ -206,56 +221,85 @@ class Walk:
             expect(outcome.status == 0, "a second preview of pre would change something")
             step.saw(f"no changes, after {outcome.seconds:.1f} s")
 
-    def release(self) -> None:
-        purpose = f"the image that pre runs becomes {RELEASE}, and `pulumi up --stack live` runs it; nothing is built"
-        with self.report.step("live", purpose) as step:
-            command = [sys.executable, "-m", "commands.release", RELEASE]
-            self.say(f"  $ make release VERSION={RELEASE}")
-            outcome = surroundings.run_in_session(
-                command,
-                directory=self.workspace.directory,
-                environment=self.workspace.environment,
-                say=lambda line: self.say(f"  {line}"),
-            )
-            expect(outcome.status == 0, f"no release {RELEASE}")
-            self._up("live", "--config", f"tag={RELEASE}")
-            step.saw(self._page("live"))
-
-    def deploy_a_change(self) -> None:
-        purpose = "a new version of the sample goes to pre, while a client asks ten times a second"
-        with self.report.step("change", purpose) as step:
-            (self.workspace.directory / "app" / "VERSION").write_text(f"{self._version()}-changed\n")
+    def merge_again(self) -> None:
+        purpose = "a second merge, with another version of the sample, while a client asks ten times a second"
+        with self.report.step("second merge", purpose) as step:
             with self._prober("pre") as prober:
-                outcome = self._up("pre", "--suppress-outputs")
+                outcome = self._merge(version="1.0.1")
                 self._old_tasks_are_gone("pre")
             self._nothing_was_lost(prober)
             self._page("pre")
-            step.saw(f"version {self._version()} serves")
+            step.saw(f"version {self._version()} serves in pre")
             step.saw(prober.summary())
             changed = pulumi_output.changed(outcome.output)
             expect(changed == CHANGED_BY_A_NEW_IMAGE, f"changed were {changed}, not {CHANGED_BY_A_NEW_IMAGE} alone")
             step.saw(f"changed: {', '.join(each.rpartition(':')[2] for each in changed)}")
 
-    def deploy_a_crash(self) -> None:
-        purpose = "a sample that crashes as it starts: `pulumi up` must fail and say why, while the old one serves on"
-        with self.report.step("crash", purpose) as step:
-            before = self.stacks["pre"].outputs()["taskDefinition"]
-            with (self.workspace.directory / "app" / "Dockerfile").open("a") as dockerfile:
-                dockerfile.write("ENV SAMPLE_FAULT=crash\n")
-            with self._prober("pre") as prober:
-                outcome = self._pulumi("pre", "up", "--yes", "--skip-preview", "--suppress-outputs")
-            expect(outcome.status, "`pulumi up` of a sample that crashes succeeded")
+    def release(self) -> None:
+        purpose = f"a release: the image that pre runs gets the label {RELEASE}; nothing is built or pulled"
+        with self.report.step("release", purpose) as step:
+            self._release(RELEASE)
+            again = self._release(RELEASE)
+            expect("nothing to do" in again.output, "the same release again did something")
+            step.saw(f"{RELEASE} is {outsider.short(self._digest('pre'))}, which pre runs; the same again does nothing")
+
+    def bring_up_live(self) -> None:
+        purpose = f"`pulumi up --stack live --config tag={RELEASE}` brings live up with that image, byte for byte"
+        with self.report.step("live", purpose) as step:
+            self._up("live", "--config", f"tag={RELEASE}")
+            step.saw(self._page("live"))
+            self.served[RELEASE] = self._version()
+
+    def release_what_fails(self) -> None:
+        purpose = (
+            f"{FAULTY} works in pre and crashes in live: `pulumi up` must fail and say why, while {RELEASE} serves on"
+        )
+        with self.report.step("failed release", purpose) as step:
+            self._merge(version="1.1.0", fault=CRASHES_IN_LIVE)
+            self._page("pre")
+            self._release(FAULTY)
+            before = self.stacks["live"].outputs()["taskDefinition"]
+            with self._prober("live") as prober:
+                outcome = self._pulumi(
+                    "live", "up", "--yes", "--skip-preview", "--suppress-outputs", "--config", f"tag={FAULTY}"
+                )
+            expect(outcome.status, f"`pulumi up` of {FAULTY} succeeded")
             missing = [
                 text for text in ("ecs-svc/", "exit code 1", CRASH_LOG, "Serving now:") if text not in outcome.output
             ]
             expect(not missing, f"the report of the failure lacks {missing}")
             step.saw(f"failed after {outcome.seconds:.0f} s, with deployment, exit code and log line")
             self._nothing_was_lost(prober)
-            running = {task["taskDefinitionArn"] for task in self._outsider("pre").tasks()}
+            running = {task["taskDefinitionArn"] for task in self._outsider("live").tasks()}
             expect(running == {before}, f"{running} run, not {before}")
-            self._page("pre")
-            step.saw(f"version {self._version()} serves on")
+            self._page("live", version=self.served[RELEASE])
+            step.saw(f"version {self.served[RELEASE]} serves on")
             step.saw(prober.summary())
+            outcome = self._pulumi("live", "preview")
+            expect(NOT_SERVED in outcome.output, "the next preview doesn't tell of the failure")
+            step.saw("the next preview says so too")
+
+    def mend(self) -> None:
+        purpose = f"the cause is mended in the next merge, and {MENDED} released to live"
+        with self.report.step("mended release", purpose) as step:
+            self._merge(version="1.2.0", fault="")
+            self._release(MENDED)
+            self._up("live", "--suppress-outputs", "--config", f"tag={MENDED}")
+            self._page("live")
+            step.saw(f"version {self._version()} serves in live")
+
+    def roll_back(self) -> None:
+        purpose = f"back by hand: `pulumi up --stack live --config tag={RELEASE}`, while a client asks"
+        with self.report.step("roll back", purpose) as step:
+            with self._prober("live") as prober:
+                outcome = self._up("live", "--suppress-outputs", "--config", f"tag={RELEASE}")
+                self._old_tasks_are_gone("live")
+            self._nothing_was_lost(prober)
+            self._page("live", version=self.served[RELEASE])
+            step.saw(f"version {self.served[RELEASE]} serves in live again, after {outcome.seconds:.0f} s")
+            step.saw(prober.summary())
+            preview = self._pulumi("live", "preview", "--expect-no-changes")
+            expect(preview.status == 0, "a preview after the way back would change something")
 
     def destroy(self) -> None:
         purpose = "both environments go, side by side; nothing that costs by the hour may stay"
@@ -309,6 +353,39 @@ class Walk:
         (self.logs / f"{len(self.printed):02}-{arguments[0]}-{name}.log").write_text(f"{outcome.output}\n")
         return outcome
 
+    def _command(self, target: str, *arguments: str, **variables: str) -> Outcome:
+        """Run what `make TARGET` runs, and show it as a person would type it."""
+        self.say(f"  $ make {target} {' '.join(f'{name}={value}' for name, value in variables.items())}")
+        outcome = surroundings.run_in_session(
+            [sys.executable, "-m", *arguments],
+            directory=self.workspace.directory,
+            environment=self.workspace.environment,
+            say=lambda line: self.say(f"  {line}"),
+        )
+        expect(outcome.status == 0, f"`make {target}` ended with {outcome.status}")
+        return outcome
+
+    def _merge(self, *, version: str | None = None, fault: str | None = None) -> Outcome:
+        """Do what a merge does: change the sample, deploy it to pre, label its image with the commit."""
+        app = self.workspace.directory / "app"
+        if version is not None:
+            (app / "VERSION").write_text(f"{version}\n")
+        if fault is not None:
+            lines = [line for line in (app / "Dockerfile").read_text().splitlines() if "SAMPLE_FAULT" not in line]
+            lines += [f"ENV SAMPLE_FAULT={fault}"] if fault else []
+            (app / "Dockerfile").write_text("\n".join([*lines, ""]))
+        self.commit = secrets.token_hex(20)
+        outcome = self._up("pre", *(["--suppress-outputs"] if version else []))
+        self._command("label", "commands.release", "--commit", self.commit, COMMIT=self.commit)
+        return outcome
+
+    def _release(self, version: str) -> Outcome:
+        arguments = ("commands.release", version, "--commit", self.commit)
+        return self._command("release", *arguments, VERSION=version, COMMIT=self.commit)
+
+    def _digest(self, name: str) -> str:
+        return str(self.stacks[name].outputs()["image"].partition("@")[2])
+
     def _up(self, name: str, *arguments: str) -> Outcome:
         outcome = self._pulumi(name, "up", "--yes", "--skip-preview", *arguments)
         expect(outcome.status == 0, f"`pulumi up --stack {name}` ended with {outcome.status}; it says above why")
@@ -330,15 +407,18 @@ class Walk:
                     pool.shutdown()
                 raise
 
-    def _page(self, name: str) -> str:
-        """Get an environment's page as a client would, and give in words what it says."""
+    def _page(self, name: str, *, version: str | None = None) -> str:
+        """Get an environment's page as a client would, and give in words what it says.
+
+        It must be of `version`, which is the one of the last merge where none is given.
+        """
         settings, url = self.settings[name], self.stacks[name].outputs()["url"]
         answer = surroundings.get(self.account, url, accept="application/json")
         expect(answer.status == http.HTTPStatus.OK, f"{url} answers {answer.status}: {answer.body[:200]}")
         own = secret_ids(settings)
         others = sorted({each for other in self.settings.values() for each in secret_ids(other)} - set(own))
         expected = page.Expected(
-            version=self._version(),
+            version=version or self._version(),
             settings=settings,
             readable=own,
             denied=others,
@@ -367,7 +447,7 @@ class Walk:
         return f"no secret's value is in {', '.join(places)}"
 
     def _runs_what_pre_runs(self) -> str:
-        digests = {name: self.stacks[name].outputs()["image"].partition("@")[2] for name in ENVIRONMENTS}
+        digests = {name: self._digest(name) for name in ENVIRONMENTS}
         expect(len(set(digests.values())) == 1, f"pre and live run {digests}")
         return f"live runs what pre runs: {outsider.short(digests['live'])}"
 

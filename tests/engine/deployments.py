@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from components.registry import PushedImage, digest_of, give_labels, served_label
 from rehearsal import outsider
 from rehearsal.folders import ROOT
 from rehearsal.outsider import Outsider
@@ -60,6 +62,38 @@ def push(account: Account, tag: str, *, base: str | None, fault: str = "") -> No
     variant = f'FROM {repository}:built\nENV APP_VERSION="{tag}" SAMPLE_FAULT="{fault}"\n'
     docker("build", "--quiet", "--tag", f"{repository}:{tag}", "-", given=variant)
     docker(*docker_login(account), "push", "--quiet", f"{repository}:{tag}")
+
+
+def pushed(account: Account, tag: str) -> PushedImage:
+    """The image that has a label in ECR."""
+    number = account.client("sts").get_caller_identity()["Account"]
+    image = PushedImage(account=number, repository=PROJECT, digest="")
+    return PushedImage(account=number, repository=PROJECT, digest=digest_of(account.client("ecr"), image, tag))
+
+
+def has_served(account: Account, *tags: str) -> None:
+    """Give images the label that they get where pre serves them."""
+    for tag in tags:
+        image = pushed(account, tag)
+        give_labels(account.client("ecr"), image, served_label(image.digest))
+
+
+def labels(account: Account, digest: str) -> set[str]:
+    """The labels that an image has in ECR."""
+    found = account.client("ecr").describe_images(repositoryName=PROJECT, imageIds=[{"imageDigest": digest}])
+    return set(found["imageDetails"][0].get("imageTags", []))
+
+
+def command(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project, such as `commands.release v1.0.0`, as make does."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=workspace.directory,
+        env=workspace.environment,
+    )
 
 
 def docker(*arguments: str, given: str = "") -> str:

@@ -14,13 +14,18 @@ from tests.engine.deployments import (
     adjust,
     changes,
     errors,
+    has_served,
     push,
+    pushed,
     service,
+    state,
 )
 from tests.waiting import until
 
 FAULTS = {"v1.0.0": "", "v1.1.0": "crash", "v1.2.0": "", "v1.3.0": "unhealthy"}
 """The releases, each with what is wrong with it."""
+
+NEVER_SERVED = "v9.9.9"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +33,8 @@ def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
     account.client("ecr").create_repository(repositoryName=PROJECT)
     for tag, fault in FAULTS.items():
         push(account, tag, base=tools.base_image, fault=fault)
+    has_served(account, *FAULTS)
+    push(account, NEVER_SERVED, base=tools.base_image)
     adjust(workspace, "live", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 180}})
     return workspace.stack("live")
 
@@ -55,6 +62,33 @@ def test_a_release_serves(live: Stack) -> None:
 @pytest.mark.usefixtures("up")
 def test_another_tag_changes_task_definition_and_service_alone(live: Stack) -> None:
     assert changes(live, "--config", "tag=v1.2.0") == SERVICE_ALONE
+
+
+@pytest.mark.usefixtures("up")
+def test_it_runs_the_digest_that_has_the_versions_label(live: Stack) -> None:
+    assert live.outputs()["image"].endswith(f"@{pushed(live.workspace.account, 'v1.0.0').digest}")
+
+
+@pytest.mark.parametrize(
+    ("tag", "problem"),
+    [
+        (NEVER_SERVED, f"tag: {NEVER_SERVED} is an image that pre has never served; `make release VERSION=...` gives"),
+        (
+            "v0.0.1",
+            "tag: there is no image v0.0.1 in the ECR repository booklink-backend; `pulumi up --stack pre` makes",
+        ),
+        ("master", "tag: master is no release, and may be another image tomorrow"),
+    ],
+)
+@pytest.mark.usefixtures("up")
+def test_what_is_no_release_of_pres_is_refused_before_any_change(live: Stack, tag: str, problem: str) -> None:
+    before = state(live)
+    outcome = deploy(live, tag, check=False)
+    fails(outcome)
+    assert problem in outcome.output
+    assert "nothing was changed" in outcome.output
+    assert state(live) == before, "nor is anything in the state another"
+    assert version(live) == "v1.0.0"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +130,14 @@ def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
         r"the state has booklink-backend-live:\d+, from which ECS went back, or which somebody changed", again.output
     )
     assert version(live) == "v1.0.0"
+
+
+@pytest.mark.usefixtures("crashed")
+def test_a_preview_in_between_says_what_is_wrong(live: Stack) -> None:
+    preview = live.run("preview")
+    assert "Nothing is to change, but the service does not run what it should:" in preview.output
+    assert "ERROR cannot reach database: connection refused" in preview.output, "and why, as long as ECS knows it"
+    assert "What to do: the container ended by itself; its last log lines above say why" in preview.output
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from components.registry import served_label
 from rehearsal.surroundings import Outcome, Prober, Stack, Workspace, get
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
@@ -14,15 +15,19 @@ from tests.engine.deployments import (
     adjust,
     change_sample,
     changes,
+    command,
     costs_by_the_hour,
     errors,
+    labels,
     looked_at,
+    pushed,
     service,
     state,
 )
 
 OUTPUTS = {"url", "image", "tag", "repository", "cluster", "service", "taskDefinition", "logGroup", "runbook"}
 CIPHERTEXT = "ciphertext"
+COMMIT = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"
 IMAGE = "docker:index/image:Image"
 REPOSITORY = {"aws:ecr/repository:Repository", "aws:ecr/lifecyclePolicy:LifecyclePolicy"}
 
@@ -51,9 +56,32 @@ def changed(pre: Stack, up: Outcome) -> tuple[dict[str, str], Prober]:  # noqa: 
     return foreseen, prober
 
 
+@pytest.mark.usefixtures("changed")
+def test_a_version_is_never_another_image(pre: Stack) -> None:
+    refused = command(pre.workspace, "commands.release", "v1.0.0")
+    assert refused.returncode == 1
+    assert "A version never changes its image: take the next one." in refused.stderr
+    overtaken = command(pre.workspace, "commands.release", "v1.0.1", "--commit", COMMIT)
+    assert overtaken.returncode == 1
+    assert f"No release: the commit {COMMIT} came to sha256:" in overtaken.stderr
+
+
+@pytest.mark.usefixtures("changed")
+def test_what_has_served_keeps_a_label_and_what_serves_has_its_own(pre: Stack) -> None:
+    account, digest = pre.workspace.account, digest_of(pre)
+    assert labels(account, digest) == {"master", served_label(digest), "serving-pre"}
+    before = pushed(account, "v1.0.0").digest
+    assert labels(account, before) == {"v1.0.0", f"commit-{COMMIT}", served_label(before)}
+
+
 @pytest.fixture(scope="module")
 def destroyed(pre: Stack, up: Outcome) -> Outcome:  # noqa: ARG001 - it comes first
     return pre.run("destroy", "--yes", "--exclude-protected")
+
+
+def digest_of(pre: Stack) -> str:
+    """The digest that the stack says it runs."""
+    return str(pre.outputs()["image"].partition("@")[2])
 
 
 @pytest.mark.usefixtures("up")
@@ -76,6 +104,26 @@ def test_the_outputs_are_complete_and_true(pre: Stack) -> None:
     pushed = ecr.describe_images(repositoryName="booklink-backend", imageIds=[{"imageTag": outputs["tag"]}])
     assert pushed["imageDetails"][0]["imageDigest"] == digest, "what runs is what was pushed under the tag"
     assert service(pre)["taskDefinition"] == outputs["taskDefinition"]
+
+
+@pytest.mark.usefixtures("up")
+def test_what_serves_is_labelled_so_that_it_never_expires(pre: Stack) -> None:
+    digest = digest_of(pre)
+    assert labels(pre.workspace.account, digest) == {"master", served_label(digest), "serving-pre"}
+
+
+@pytest.mark.usefixtures("up")
+def test_a_release_is_a_label_and_the_same_again_is_nothing(pre: Stack) -> None:
+    digest, workspace = digest_of(pre), pre.workspace
+    marked = command(workspace, "commands.release", "--commit", COMMIT)
+    assert (marked.returncode, marked.stdout) == (0, f"{digest} has the label commit-{COMMIT} now.\n"), marked.stderr
+    released = command(workspace, "commands.release", "v1.0.0", "--commit", COMMIT)
+    assert released.returncode == 0, released.stderr
+    assert released.stdout.startswith(f"v1.0.0 is {digest}, which pre runs.\n")
+    assert labels(workspace.account, digest) >= {"v1.0.0", f"commit-{COMMIT}", "master"}
+    again = command(workspace, "commands.release", "v1.0.0")
+    assert again.returncode == 0
+    assert again.stdout.startswith(f"v1.0.0 is {digest} already; nothing to do.\n")
 
 
 @pytest.mark.usefixtures("up")

@@ -5,6 +5,7 @@ What its file asks for and this machine hasn't, arm64 above all, is previewed; w
 
 import json
 import re
+import secrets
 import shutil
 from typing import Any
 
@@ -120,6 +121,12 @@ def info(stack: Stack) -> dict[str, Any]:
     return page
 
 
+def environments(account: Account) -> list[list[str]]:
+    """The environment of each container that runs."""
+    found = json.loads(docker("inspect", *containers(account.port)))
+    return [each["Config"]["Env"] for each in found if each["State"]["Running"]]
+
+
 def test_its_own_file_is_previewed_on_arm64(second: Stack) -> None:
     foreseen = changes(second)
     assert set(foreseen.values()) == {"create"}
@@ -157,14 +164,29 @@ def test_an_outsider_finds_it_as_it_should_be(adapted: Stack) -> None:
 @pytest.mark.usefixtures("mended")
 def test_injected_secrets_arrive_in_the_container(adapted: Stack, password: str) -> None:
     account = adapted.workspace.account
-    found = json.loads(docker("inspect", *containers(account.port)))
-    running = [each["Config"]["Env"] for each in found if each["State"]["Running"]]
-    assert len(running) == 1
-    assert f"DB_PASSWORD={password}" in running[0], "one key of a secret"
-    assert f"API_KEY=key-{password}" in running[0], "an SSM parameter"
+    [running] = environments(account)
+    assert f"DB_PASSWORD={password}" in running, "one key of a secret"
+    assert f"API_KEY=key-{password}" in running, "an SSM parameter"
     definition = account.client("ecs").describe_task_definition(taskDefinition=adapted.outputs()["taskDefinition"])
     texts = [json.dumps(definition, default=str), adapted.run("stack", "export", "--show-secrets").output]
     assert not any(password in text for text in texts), "the agent reads the values, and nobody else has them"
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_rotated_secret_is_noticed_and_redeploys(adapted: Stack, password: str) -> None:
+    account, other = adapted.workspace.account, secrets.token_urlsafe(24)
+    assert changes(adapted) == {}
+    account.client("secretsmanager").put_secret_value(
+        SecretId="orders/db", SecretString=json.dumps({"password": other})
+    )
+    assert changes(adapted) == SERVICE_ALONE, "the next preview sees it"
+    account.client("ssm").put_parameter(Name=PARAMETER, Value=f"key-{other}", Type="SecureString", Overwrite=True)
+    outcome = deploy(adapted, "v2.0.0")
+    [running] = environments(account)
+    assert {f"DB_PASSWORD={other}", f"API_KEY=key-{other}"} <= set(running)
+    assert changes(adapted) == {}, "and once is enough"
+    texts = [outcome.output, adapted.run("stack", "export", "--show-secrets").output]
+    assert not any(value in text for value in (other, password) for text in texts), "no value is read to notice it"
 
 
 @pytest.mark.usefixtures("mended")

@@ -223,6 +223,16 @@ def test_crash_says_why_and_ends_with_1() -> None:
         assert (started.returncode, out.split(":")[0]) == (1, "ERROR cannot reach database")
 
 
+def test_a_fault_of_one_environment_is_none_in_another() -> None:
+    with process(SAMPLE_FAULT="crash:live", APP_ENV="live") as (started, _):
+        out, _ = started.communicate(timeout=10)
+        assert started.returncode == 1
+        assert "(SAMPLE_FAULT=crash:live)" in out
+    with process(SAMPLE_FAULT="crash:live", APP_ENV="pre") as (started, port):
+        next_line(started)
+        assert ask(port, "/actuator/health")[0] == 200
+
+
 def test_unknown_fault_is_refused() -> None:
     with process(SAMPLE_FAULT="cresh") as (started, _):
         out, _ = started.communicate(timeout=10)
