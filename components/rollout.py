@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
+from components.aws_clients import clients
 from components.deployment import POLL_INTERVAL, ROLLBACK_TIMEOUT, Clients, DeploymentWatch, Target
 from components.failure_report import render
 
@@ -58,8 +59,8 @@ class Rollout(pulumi.ComponentResource):
 
     async def _waited(self, target: Target) -> bool:
         try:
-            clients = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
-            watch = DeploymentWatch(clients=clients, target=target, timeout=self._args.timeout)
+            asked = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
+            watch = DeploymentWatch(clients=asked, target=target, timeout=self._args.timeout)
             await self._watch(watch)
             return True
         except pulumi.RunError:
@@ -90,13 +91,5 @@ class Rollout(pulumi.ComponentResource):
 
 
 def _clients(region: str, profile: str | None) -> Clients:
-    # Loading boto3 takes half a second, which a preview, that never waits, is spared.
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-
-    patient = Config(retries={"mode": "standard", "max_attempts": 10})
-    session: Any = boto3.session.Session(region_name=region, profile_name=profile)
-    ecs, logs, elbv2, autoscaling = (
-        session.client(service, config=patient) for service in ("ecs", "logs", "elbv2", "autoscaling")
-    )
+    ecs, logs, elbv2, autoscaling = clients("ecs", "logs", "elbv2", "autoscaling", region=region, profile=profile)
     return Clients(ecs=ecs, logs=logs, elbv2=elbv2, autoscaling=autoscaling)
