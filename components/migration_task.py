@@ -208,7 +208,7 @@ class MigrationRun:
         self.progress = why
         if not self._is_late():
             return "running"
-        self.reason, self._what_to_do = f"{why}; it was not after {self._limit()}", what_to_do
+        self.reason, self._what_to_do = f"{why}; nothing had changed after {self._limit()}", what_to_do
         return "failed"
 
     def _limit(self) -> str:
@@ -237,6 +237,11 @@ class MigrationRun:
             return "failed"
         if stop_code == COULD_NOT_START:
             self.reason = "its task could not start"
+            if "CannotStartContainer" in f"{task.get('stoppedReason')} {container.get('reason')}":
+                self._what_to_do = (
+                    "see that migration.command fits the image, whose entry point it follows; the reason above says what "
+                    "can't be started"
+                )
         elif stop_code == ENDED_BY_ITSELF:
             self.reason = f"its command ended with exit code {exit_code}"
         else:

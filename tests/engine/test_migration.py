@@ -10,11 +10,11 @@ from rehearsal.surroundings import Account, Outcome, Stack, Workspace, get
 from rehearsal.tools import Tools
 from tests.engine.deployments import PROJECT, QUICK_HEALTH, SERVICE_ALONE, adjust, changes, errors, push, service, state
 
-FAULTS = {"v1.0.0": "", "v1.1.0": "migration", "v1.2.0": "", "v1.3.0": "slow-start"}
+FAULTS = {"v1.0.0": "", "v1.1.0": "migration", "v1.2.0": "", "v1.3.0": "crash"}
 """The releases, each with what is wrong with it."""
 
 TIMEOUT = 10
-"""Seconds: less than the slow one takes, and enough for one that is well."""
+"""Seconds that a migration gets which never ends."""
 
 
 @pytest.fixture(scope="module")
@@ -144,27 +144,65 @@ def test_the_next_update_runs_it_again(live: Stack) -> None:
 
 
 @pytest.fixture(scope="module")
-def mended(live: Stack, failed: Outcome) -> Outcome:  # noqa: ARG001 - it comes first
-    assert changes(live, "--config", "tag=v1.2.0") == SERVICE_ALONE
-    return deploy(live, "v1.2.0")
+def late(live: Stack, failed: Outcome) -> Outcome:  # noqa: ARG001 - it comes first
+    """A good image, with a command that never ends: the sample takes it for none, and serves."""
+    adjust(live.workspace, "live", {"migration": {"command": ["serve"], "timeout": TIMEOUT}})
+    return deploy(live, "v1.2.0", check=False)
+
+
+def test_one_that_takes_too_long_is_stopped(live: Stack, late: Outcome) -> None:
+    fails(late)
+    task = migrations(live)[-1]
+    assert (task["lastStatus"], task["stopCode"]) == ("STOPPED", "UserInitiated")
+    assert task["containers"][0]["exitCode"] == 0, "it ended well when it was told to, which is no success"
+    assert f"Reason: it had not ended after {TIMEOUT} s (migration.timeout), and was stopped" in late.output
+    assert "What to do: raise migration.timeout" in late.output
+    assert version(live) == "v1.0.0"
+
+
+@pytest.fixture(scope="module")
+def mended(live: Stack, late: Outcome) -> str:  # noqa: ARG001 - it comes first
+    """The good image with a good command, whose task runs already, as after an update that was killed; its ARN."""
+    adjust(live.workspace, "live", {"migration": {"command": ["migrate"], "timeout": 120}})
+    outputs, pending = live.outputs(), migrations(live)[-1]
+    slow = {"SAMPLE_FAULT": "slow-start", "SAMPLE_START_SECONDS": "20"}
+    override = {
+        "name": "backend",
+        "command": ["migrate"],
+        "environment": [{"name": name, "value": value} for name, value in slow.items()],
+    }
+    [started] = live.workspace.account.client("ecs").run_task(
+        cluster=outputs["cluster"],
+        taskDefinition=pending["taskDefinitionArn"],
+        capacityProviderStrategy=[{"capacityProvider": pending["capacityProviderName"], "weight": 1}],
+        overrides={"containerOverrides": [override]},
+        startedBy="migration",
+    )["tasks"]
+    assert changes(live) == {"aws:ecs/service:Service": "update"}
+    deploy(live, "v1.2.0")
+    return str(started["taskArn"])
+
+
+def test_the_task_of_an_update_that_was_killed_is_waited_for(live: Stack, mended: str) -> None:
+    task = migrations(live)[-1]
+    assert task["taskArn"] == mended, "no second one was started"
+    assert task["stoppedAt"] < service(live)["deployments"][0]["createdAt"]
 
 
 @pytest.mark.usefixtures("mended")
 def test_a_good_image_mends_it(live: Stack) -> None:
-    task = migrations(live)[-1]
-    assert task["taskDefinitionArn"] == service(live)["taskDefinition"]
-    assert task["stoppedAt"] < service(live)["deployments"][0]["createdAt"]
     assert version(live) == "v1.2.0"
+    assert migrations(live)[-1]["taskDefinitionArn"] == service(live)["taskDefinition"]
     live.run("preview", "--expect-no-changes")
+    assert changes(live, "--config", "tag=v1.3.0") == SERVICE_ALONE
 
 
 @pytest.mark.usefixtures("mended")
-def test_one_that_takes_too_long_is_stopped(live: Stack) -> None:
-    adjust(live.workspace, "live", {"migration": {"timeout": TIMEOUT}})
-    outcome = deploy(live, "v1.3.0", check=False)
-    fails(outcome)
+def test_one_from_which_ecs_went_back_is_not_run_again(live: Stack) -> None:
+    fails(deploy(live, "v1.3.0", check=False))
     task = migrations(live)[-1]
-    assert (task["lastStatus"], task["stopCode"]) == ("STOPPED", "UserInitiated")
-    assert f"Reason: it had not ended after {TIMEOUT} s (migration.timeout), and was stopped" in outcome.output
-    assert "What to do: raise migration.timeout" in outcome.output
+    assert task["containers"][0]["exitCode"] == 0, "it migrated, and then its deployment failed"
+    assert task["taskDefinitionArn"] != service(live)["taskDefinition"], "ECS has gone back"
+    fails(deploy(live, "v1.3.0", check=False))
+    assert migrations(live)[-1]["taskArn"] == task["taskArn"]
     assert version(live) == "v1.2.0"

@@ -108,6 +108,14 @@ def test_any_other_end_is_a_failure(task: dict[str, Any], reason: str) -> None:
     assert failed(FakeEcs(states=[task])).reason == reason
 
 
+def test_a_command_that_the_image_has_not_is_named_as_the_cause() -> None:
+    reason = 'CannotStartContainerError: exec: "migrat": executable file not found in $PATH'
+    task = ended(stopCode="TaskFailedToStart", stoppedReason=reason, containers=[])
+    assert "migration.command fits the image" in failed(FakeEcs(states=[task])).report().what_to_do
+    other = ended(stopCode="TaskFailedToStart", stoppedReason="CannotPullContainerError: no", containers=[])
+    assert failed(FakeEcs(states=[other])).report().what_to_do == "", "the report has its own advice for that"
+
+
 def test_the_report_has_how_the_task_ended_and_what_serves_on() -> None:
     task = ended(containers=[{"exitCode": 1, "reason": "OutOfMemoryError: killed"}])
     report = failed(FakeEcs(states=[task], logs={"new": ["one", "two"]})).report()
@@ -185,7 +193,7 @@ def test_a_refusal_for_want_of_room_is_tried_again() -> None:
 def test_room_is_not_waited_for_without_an_end() -> None:
     run = failed(FakeEcs(failures=[NO_MEMORY] * 100), timeout=60)
     assert run.reason == (
-        "no instance takes its task: RESOURCE:MEMORY 1024 MiB are left; it was not after 60 s (migration.timeout)"
+        "no instance takes its task: RESOURCE:MEMORY 1024 MiB are left; nothing had changed after 60 s (migration.timeout)"
     )
     assert "raise capacity.max" in run.report().what_to_do
 
@@ -224,7 +232,9 @@ def test_the_end_of_another_is_waited_for(other: dict[str, Any]) -> None:
 
 def test_the_end_of_another_is_not_waited_for_without_an_end() -> None:
     run = failed(FakeEcs(tasks=[migration("a", task_definition=OLD)]), timeout=60)
-    assert run.reason == "the migration of backend:1 has to end first; it was not after 60 s (migration.timeout)"
+    assert (
+        run.reason == "the migration of backend:1 has to end first; nothing had changed after 60 s (migration.timeout)"
+    )
     assert run.report().what_to_do.endswith(f"--cluster cluster --task {migration('a')['taskArn']}")
 
 

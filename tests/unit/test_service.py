@@ -1,8 +1,9 @@
 """The service, its roles, its log and its scaling."""
 
 import json
+import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pulumi_aws as aws
@@ -15,7 +16,7 @@ from components.lookups import Missing, find_all
 from components.migration import MigrationPlan
 from components.policies import SecretAccess, execution_policy, task_policy, task_trust
 from components.service import Account, Service, ServiceArgs, find_account
-from tests.unit.aws_answers import ACCOUNT, DIGEST, REGION, REGISTRY
+from tests.unit.aws_answers import ACCOUNT, ASSIGNED, DIGEST, REGION, REGISTRY
 from tests.unit.fake_migration import JOB, FakeEcs
 from tests.unit.mocked_engine import AwsError, Deployment, Resource, run
 
@@ -291,6 +292,12 @@ def test_credentials_that_aws_refuses_are_named() -> None:
         account(AwsError("expired"))
 
 
+def slow_policy(name: str, _: dict[str, Any]) -> dict[str, Any]:
+    """The rights of a role, which come last unless they are waited for."""
+    time.sleep(0.4 if name.endswith("task") else 0.2)
+    return {"id": name}
+
+
 @pytest.fixture
 def migrated(monkeypatch: pytest.MonkeyPatch) -> tuple[Deployment, list[Resource]]:
     """One with a migration, and what there was when its task was started."""
@@ -305,6 +312,7 @@ def migrated(monkeypatch: pytest.MonkeyPatch) -> tuple[Deployment, list[Resource
     ecs = Ecs(job=replace(JOB, cluster="cluster-1a2b3c4", task_definition=arn))
     monkeypatch.setattr(migration, "clients", lambda *_, **__: [ecs, ecs.logs_client()])
     monkeypatch.setattr(migration, "POLL_INTERVAL", 0)
+    monkeypatch.setitem(cast(dict[str, Any], ASSIGNED), POLICY, slow_policy)
     plan = MigrationPlan(command=["migrate"], timeout=60, profile=None)
     service(migration=plan, into=asked)
     assert [task["taskDefinition"] for task in ecs.ran] == [arn]
