@@ -239,8 +239,8 @@ class MigrationRun:
             self.reason = "its task could not start"
             if "CannotStartContainer" in f"{task.get('stoppedReason')} {container.get('reason')}":
                 self._what_to_do = (
-                    "see that migration.command fits the image, whose entry point it follows; the reason above says what "
-                    "can't be started"
+                    "see that migration.command fits the image, whose entry point it follows; the reason above says "
+                    "what can't be started"
                 )
         elif stop_code == ENDED_BY_ITSELF:
             self.reason = f"its command ended with exit code {exit_code}"

@@ -193,7 +193,8 @@ def test_a_refusal_for_want_of_room_is_tried_again() -> None:
 def test_room_is_not_waited_for_without_an_end() -> None:
     run = failed(FakeEcs(failures=[NO_MEMORY] * 100), timeout=60)
     assert run.reason == (
-        "no instance takes its task: RESOURCE:MEMORY 1024 MiB are left; nothing had changed after 60 s (migration.timeout)"
+        "no instance takes its task: RESOURCE:MEMORY 1024 MiB are left; "
+        "nothing had changed after 60 s (migration.timeout)"
     )
     assert "raise capacity.max" in run.report().what_to_do
 
