@@ -108,6 +108,7 @@ service = Service(
         role_path=path,
         log_group_prefix=path,
         log_retention_days=settings.logs.retention_days,
+        migration=arguments.migration_plan(settings, profile=place.profile),
     ),
     opts,
 )

@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
-FAULTS = ("", "crash", "unhealthy", "slow-start", "eat-memory", "ignore-sigterm")
+FAULTS = ("", "crash", "unhealthy", "slow-start", "eat-memory", "ignore-sigterm", "migration")
 SHOWN_VALUES = ("APP_ENV", "APP_BASE_URL")
 QUIET_SECONDS = 1.0
 """After SIGTERM the load balancer may still send requests for a moment: stop when none came for so long."""
@@ -264,18 +264,30 @@ def eat_memory() -> None:
         time.sleep(0.05)
 
 
-def main() -> int:
+def migrate(fault: str) -> int:
+    """Stands for a migration of the database, which this backend hasn't; what it does may be done again."""
+    log(f"migrating to version {version(os.environ)}")
+    if fault == "migration":
+        log("ERROR column users.email is there already (SAMPLE_FAULT=migration)")
+        return 1
+    log("migrated")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
     fault, _, only_in = os.environ.get("SAMPLE_FAULT", "").partition(":")
     if fault not in FAULTS:
         log(f"ERROR SAMPLE_FAULT is {fault!r}, want one of {', '.join(FAULTS[1:])}")
         return 2
     if only_in and only_in != os.environ.get("APP_ENV"):
         fault = ""
+    if fault == "slow-start":
+        time.sleep(float(os.environ.get("SAMPLE_START_SECONDS", "20")))
+    if arguments == ["migrate"]:
+        return migrate(fault)
     if fault == "crash":
         log(f"ERROR cannot reach database: connection refused (SAMPLE_FAULT={os.environ['SAMPLE_FAULT']})")
         return 1
-    if fault == "slow-start":
-        time.sleep(float(os.environ.get("SAMPLE_START_SECONDS", "20")))
     if fault == "eat-memory":
         threading.Thread(target=eat_memory, daemon=True).start()
     port = int(os.environ.get("PORT", "8080"))
@@ -293,4 +305,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -119,7 +119,10 @@ class DeploymentWatch:
         _try(self._remember_stopped_tasks, unread)
         service = self._service()
         newest = sorted(self._stopped.values(), key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
-        stopped = [self._stopped_task(task, unread) for task in newest[:MAX_TASKS_IN_REPORT]]
+        logs, log_group = self.clients.logs, self.target.log_group
+        stopped = [
+            stopped_task(task, logs=logs, log_group=log_group, unread=unread) for task in newest[:MAX_TASKS_IN_REPORT]
+        ]
         return FailedDeployment(
             service=service["serviceName"],
             deployment=self.deployment_id,
@@ -181,29 +184,6 @@ class DeploymentWatch:
             if task.get("taskDefinitionArn") == self.target.task_definition and _ended_badly(task):
                 self._stopped[task["taskArn"]] = task
 
-    def _stopped_task(self, task: Mapping[str, Any], unread: list[str]) -> StoppedTask:
-        container: Mapping[str, Any] = next(iter(task.get("containers", [])), {})
-        task_id = task["taskArn"].rsplit("/", 1)[-1]
-        return StoppedTask(
-            id=task_id,
-            reason=task.get("stoppedReason", ""),
-            exit_code=container.get("exitCode"),
-            container_reason=container.get("reason", ""),
-            log_lines=_try(lambda: self._log_lines(task_id), unread) or [],
-        )
-
-    def _log_lines(self, task_id: str) -> list[str]:
-        try:
-            answer = self.clients.logs.get_log_events(
-                logGroupName=self.target.log_group,
-                logStreamName=log_stream(task_id),
-                limit=LOG_LINES,
-                startFromHead=False,
-            )
-        except self.clients.logs.exceptions.ResourceNotFoundException:
-            return []
-        return [event["message"].rstrip() for event in answer["events"]][-LOG_LINES:]
-
     def _unhealthy_targets(self) -> list[UnhealthyTarget]:
         answer = self.clients.elbv2.describe_target_health(TargetGroupArn=self.target.target_group)
         return [
@@ -215,6 +195,32 @@ class DeploymentWatch:
             for described in answer["TargetHealthDescriptions"]
             if described["TargetHealth"]["State"] == "unhealthy"
         ]
+
+
+def stopped_task(task: Mapping[str, Any], *, logs: Any, log_group: str, unread: list[str]) -> StoppedTask:
+    """Return how a task of the backend ended, as DescribeTasks tells of it, and the last lines of its log.
+
+    `logs` is a boto3 client of CloudWatch Logs; why it would not say more is added to `unread`.
+    """
+    container: Mapping[str, Any] = next(iter(task.get("containers", [])), {})
+    task_id = task["taskArn"].rsplit("/", 1)[-1]
+    return StoppedTask(
+        id=task_id,
+        reason=task.get("stoppedReason", ""),
+        exit_code=container.get("exitCode"),
+        container_reason=container.get("reason", ""),
+        log_lines=_try(lambda: _last_log_lines(logs, log_group=log_group, task_id=task_id), unread) or [],
+    )
+
+
+def _last_log_lines(logs: Any, *, log_group: str, task_id: str) -> list[str]:
+    try:
+        answer = logs.get_log_events(
+            logGroupName=log_group, logStreamName=log_stream(task_id), limit=LOG_LINES, startFromHead=False
+        )
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    return [event["message"].rstrip() for event in answer["events"]][-LOG_LINES:]
 
 
 def _try(question: Callable[[], T], unread: list[str]) -> T | None:

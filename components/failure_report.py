@@ -59,7 +59,11 @@ def render(failed: FailedDeployment) -> str:
     What the container and AWS say is quoted without control characters, and no line of it stands first: it is shown in
     terminals and by CI, which take some lines for commands.
     """
-    return "\n".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", line) for line in _lines(failed))
+    return _quoted(_lines(failed))
+
+
+def _quoted(lines: Sequence[str]) -> str:
+    return "\n".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", line) for line in lines)
 
 
 def _lines(failed: FailedDeployment) -> list[str]:
@@ -145,3 +149,43 @@ _ADVICE = {
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedMigration:
+    """What is known of a migration that failed; `serving` says what serves on, `unread` what AWS refused to say.
+
+    `what_to_do` is for a reason that no ending of its task tells.
+    """
+
+    task_definition: str
+    reason: str
+    serving: str
+    task: StoppedTask | None = None
+    what_to_do: str = ""
+    unread: Sequence[str] = ()
+
+
+def render_migration(failed: FailedMigration) -> str:
+    """Return the report, quoted as `render`'s: the reason, how the task ended, what serves on, what to do."""
+    tasks = [failed.task] if failed.task else []
+    signs = FailedDeployment(
+        service="",
+        deployment="",
+        task_definition=failed.task_definition,
+        reason=failed.reason,
+        serving=failed.serving,
+        stopped_tasks=tasks,
+        stopped_count=len(tasks),
+    )
+    return _quoted(
+        [
+            f"The migration of {failed.task_definition} failed.",
+            f"  Reason: {failed.reason}",
+            *(_ending(tasks) if tasks else []),
+            f"  Nothing was switched: {failed.serving}",
+            f"  What to do: {failed.what_to_do or _advice(signs)}",
+            "  Once it is mended, `pulumi up` runs the migration again.",
+            *(f"  (AWS would not say more: {reason})" for reason in failed.unread),
+        ]
+    )

@@ -9,10 +9,10 @@ import pulumi_aws as aws
 import pulumi_docker as docker
 from pulumi import Input, InvokeOutputOptions, Output, ResourceOptions
 
+from components.aws_clients import clients
 from components.instances import Architecture
 from components.lookups import LookUp, Unfit, ask
 from components.registry import PushedImage, architectures, served_label
-from components.sessions import client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,8 @@ async def _fits(
     """Raise Unfit where an image is not for an architecture; where that can't be told, it is a warning."""
 
     def built_for() -> set[str]:
-        return architectures(client("ecr", region=region, profile=profile), image)
+        [ecr] = clients("ecr", region=region, profile=profile)
+        return architectures(ecr, image)
 
     try:
         found = await asyncio.to_thread(built_for)

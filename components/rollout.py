@@ -11,10 +11,10 @@ from typing import Any
 import pulumi
 from pulumi import Input, Output, ResourceOptions
 
+from components.aws_clients import clients
 from components.deployment import POLL_INTERVAL, ROLLBACK_TIMEOUT, Clients, DeploymentWatch, Target
 from components.failure_report import render
 from components.registry import PushedImage, give_labels, served_label, serving_label
-from components.sessions import client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,8 @@ class Rollout(pulumi.ComponentResource):
     async def _looked(self, target: Target) -> bool:
         """Warn where the last deployment failed: the engine, which knows the state alone, finds nothing to change."""
         try:
-            clients = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
-            watch = DeploymentWatch(clients=clients, target=target, timeout=self._args.timeout, appearance_timeout=0)
+            asked = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
+            watch = DeploymentWatch(clients=asked, target=target, timeout=self._args.timeout, appearance_timeout=0)
             state = await asyncio.to_thread(watch.look)
             if state == "failed":
                 report = await asyncio.to_thread(watch.report)
@@ -97,8 +97,8 @@ class Rollout(pulumi.ComponentResource):
 
     async def _waited(self, target: Target, image: PushedImage | None) -> bool:
         try:
-            clients = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
-            watch = DeploymentWatch(clients=clients, target=target, timeout=self._args.timeout)
+            asked = await asyncio.to_thread(_clients, self._args.region, self._args.profile)
+            watch = DeploymentWatch(clients=asked, target=target, timeout=self._args.timeout)
             await self._watch(watch)
             if image:
                 await self._label(image)
@@ -127,7 +127,7 @@ class Rollout(pulumi.ComponentResource):
         """Label what serves now; where that fails, the deployment is complete all the same."""
         labels = served_label(image.digest), serving_label(self._args.stack)
         try:
-            ecr = await asyncio.to_thread(client, "ecr", region=self._args.region, profile=self._args.profile)
+            [ecr] = await asyncio.to_thread(clients, "ecr", region=self._args.region, profile=self._args.profile)
             await asyncio.to_thread(give_labels, ecr, image, *labels)
         except Exception as error:  # noqa: BLE001 botocore's errors, which a preview is not to load
             pulumi.warn(
@@ -144,7 +144,5 @@ class Rollout(pulumi.ComponentResource):
 
 
 def _clients(region: str, profile: str | None) -> Clients:
-    ecs, logs, elbv2, autoscaling = (
-        client(service, region=region, profile=profile) for service in ("ecs", "logs", "elbv2", "autoscaling")
-    )
+    ecs, logs, elbv2, autoscaling = clients("ecs", "logs", "elbv2", "autoscaling", region=region, profile=profile)
     return Clients(ecs=ecs, logs=logs, elbv2=elbv2, autoscaling=autoscaling)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from pulumi import Input, Output, ResourceOptions
+from pulumi import Input, Output, Resource, ResourceOptions
 
 from components.container_definition import (
     CONTAINER_NAME,
@@ -17,6 +17,7 @@ from components.container_definition import (
 from components.fit import DeploymentBounds
 from components.instances import Architecture
 from components.lookups import LookUp, ask
+from components.migration import Migration, MigrationArgs, MigrationPlan
 from components.policies import Policy, SecretAccess, execution_policy, task_policy, task_trust
 
 SCALE_OUT_COOLDOWN = 60
@@ -37,7 +38,8 @@ class Account:
 class ServiceArgs:
     """`injected` has, for each environment variable, what ECS takes as a secret's `valueFrom`.
 
-    Between `min_tasks` and `max_tasks` their number follows the CPU use, of which `cpu_target` per cent is right.
+    Between `min_tasks` and `max_tasks` their number follows the CPU use, of which `cpu_target` per cent is right. A
+    `migration` runs before the service gets another task definition.
     """
 
     account: Account
@@ -64,6 +66,7 @@ class ServiceArgs:
     role_path: str
     log_group_prefix: str
     log_retention_days: int
+    migration: MigrationPlan | None = None
 
 
 class Service(pulumi.ComponentResource):
@@ -109,8 +112,9 @@ class Service(pulumi.ComponentResource):
             skip_destroy=True,
             opts=self._child,
         )
+        rights = [execution_rights, *task_rights]
         # A service whose role has lost its rights can't stop its tasks, so it needs to be gone before they are.
-        service = self._service(task_definition, rights=[execution_rights, *task_rights])
+        service = self._service(self._migrated(task_definition, log_group, rights=rights), rights=rights)
         if self._scales:
             self._scale(service)
         self.name = service.name
@@ -178,16 +182,35 @@ class Service(pulumi.ComponentResource):
         )
         return role, [policy]
 
-    def _service(
-        self, task_definition: aws.ecs.TaskDefinition, *, rights: Sequence[pulumi.Resource]
-    ) -> aws.ecs.Service:
+    def _migrated(
+        self, task_definition: aws.ecs.TaskDefinition, log_group: aws.cloudwatch.LogGroup, *, rights: Sequence[Resource]
+    ) -> Output[str]:
+        """Return the task definition's ARN, which is there once its migration has ended well."""
+        args = self._args
+        if args.migration is None:
+            return task_definition.arn
+        return Migration(
+            self._name,
+            MigrationArgs(
+                plan=args.migration,
+                task_definition_arn=task_definition.arn,
+                cluster_name=args.cluster_name,
+                capacity_provider_name=args.capacity_provider_name,
+                log_group_name=log_group.name,
+                needs=rights,
+                region=args.account.region,
+            ),
+            self._child,
+        ).task_definition_arn
+
+    def _service(self, task_definition_arn: Output[str], *, rights: Sequence[Resource]) -> aws.ecs.Service:
         args = self._args
         # A target group takes targets once a listener forwards to it.
         target_group_arn = Output.all(args.target_group_arn, args.listener_arn).apply(lambda arns: arns[0])
         return aws.ecs.Service(
             self._name,
             cluster=args.cluster_arn,
-            task_definition=task_definition.arn,
+            task_definition=task_definition_arn,
             desired_count=args.min_tasks,
             capacity_provider_strategies=[{"capacity_provider": args.capacity_provider_name, "weight": 1}],
             load_balancers=[

@@ -3,6 +3,7 @@
 from components.container_definition import ContainerArgs, ContainerHealthArgs
 from components.image import BuildArgs
 from components.load_balancer import HealthCheckArgs
+from components.migration import MigrationPlan
 from components.policies import SecretAccess
 from components.secret_references import SecretReference
 from components.secrets import Secret
@@ -74,6 +75,13 @@ def container_health_args(settings: Settings) -> ContainerHealthArgs | None:
         retries=health.unhealthy_threshold,
         start_period=health.grace_period,
     )
+
+
+def migration_plan(settings: Settings, *, profile: str | None) -> MigrationPlan | None:
+    migration = settings.migration
+    if migration is None:
+        return None
+    return MigrationPlan(command=migration.command, timeout=migration.timeout, profile=profile)
 
 
 def injected_references(settings: Settings) -> dict[str, SecretReference]:

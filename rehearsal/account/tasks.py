@@ -558,8 +558,12 @@ def start_as_defined(  # noqa: PLR0917 - MiniStack calls it so
 def run_on_instances(original: Any, data: Any) -> Any:
     """RunTask places each task on a container instance, or says in `failures` why none takes it.
 
+    Overrides are for containers that the task definition has, and tags are its own and those that are asked for.
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
     """
+    if why := _unusable(data):
+        return _responses.error_response_json("InvalidParameterException", why, 400)
+    data = {**data, "tags": _tags(data)}
     started: list[Task] = []
     failures = []
     for _ in range(int(data.get("count", 1))):
@@ -572,6 +576,29 @@ def run_on_instances(original: Any, data: Any) -> Any:
         else:
             started.append(task)
     return _responses.json_response({"tasks": [_ecs._sanitize(each) for each in started], "failures": failures})
+
+
+def _unusable(data: Record) -> str | None:
+    wanted = definition(data.get("taskDefinition", ""))
+    known = [each["name"] for each in wanted["containerDefinitions"]] if wanted else []
+    for override in (data.get("overrides") or {}).get("containerOverrides") or []:
+        if wanted and override.get("name") not in known:
+            return f"Override for container named {override.get('name')} is not a container in the TaskDefinition."
+    if data.get("propagateTags") == "SERVICE":
+        return "The value SERVICE of propagateTags is for the tasks of services."
+    return None
+
+
+def _tags(data: Record) -> list[dict[str, str]]:
+    """The tags of a task of its own: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html"""
+    tags = {each["key"]: each["value"] for each in data.get("tags") or []}
+    wanted = definition(data.get("taskDefinition", ""))
+    if data.get("propagateTags") == "TASK_DEFINITION" and wanted:
+        own = {each["key"]: each["value"] for each in _ecs._tags.get(wanted["taskDefinitionArn"]) or []}
+        tags = own | tags
+    if data.get("enableECSManagedTags"):
+        tags["aws:ecs:clusterName"] = data.get("cluster", "default").rpartition("/")[2]
+    return [{"key": key, "value": value} for key, value in tags.items()]
 
 
 @mend.replaces(_ecs, "_stop_task")
@@ -597,10 +624,13 @@ def exits_come_as_events(_original: Any, task: Any, docker_client: Any = None) -
 
 @mend.replaces(_ecs, "_list_tasks")
 def list_of_instance(original: Any, data: Any) -> Any:
-    """ListTasks can be asked for the tasks of one container instance.
+    """ListTasks can be asked for the tasks of one container instance; who started tasks is a filter for itself.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html
     """
+    if data.get("startedBy") and any(data.get(each) for each in ("family", "serviceName", "containerInstance")):
+        message = "When you specify startedBy as the filter, it must be the only filter that you use."
+        return _responses.error_response_json("InvalidParameterException", message, 400)
     answer = original(data)
     wanted = data.get("containerInstance")
     if not wanted or refused(answer):

@@ -531,17 +531,22 @@ def test_no_request_is_lost_while_a_deployment_rolls(account: Account) -> None:
     assert set(answers) == {(200, b"one"), (200, b"two")}
 
 
-def test_a_task_of_a_capacity_provider_waits_for_room(account: Account) -> None:
+@pytest.fixture(scope="module")
+def managed(account: Account) -> list[dict[str, Any]]:
+    """The strategy of a capacity provider that would add instances, if the group had more."""
     group = account.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupARN"]
     provider = {"autoScalingGroupArn": group, "managedScaling": {"status": "ENABLED"}}
     account.ecs.create_capacity_provider(name="managed", autoScalingGroupProvider=provider)
-    strategy: list[dict[str, Any]] = [{"capacityProvider": "managed", "weight": 1}]
     account.ecs.put_cluster_capacity_providers(
         cluster=CLUSTER, capacityProviders=["managed"], defaultCapacityProviderStrategy=[]
     )
+    return [{"capacityProvider": "managed", "weight": 1}]
+
+
+def test_a_task_of_a_capacity_provider_waits_for_room(account: Account, managed: list[dict[str, Any]]) -> None:
     large = account.define(memory=9_000)
     runs = [
-        account.ecs.run_task(cluster=CLUSTER, taskDefinition=large, capacityProviderStrategy=strategy)["tasks"][0]
+        account.ecs.run_task(cluster=CLUSTER, taskDefinition=large, capacityProviderStrategy=managed)["tasks"][0]
         for _ in range(3)
     ]
     arns = [each["taskArn"] for each in runs]
@@ -552,6 +557,89 @@ def test_a_task_of_a_capacity_provider_waits_for_room(account: Account) -> None:
     account.reached(arns[2], "RUNNING")
     for arn in arns[1:]:
         account.ecs.stop_task(cluster=CLUSTER, task=arn)
+
+
+def test_a_task_of_its_own_has_its_overrides_its_starter_and_its_tags(account: Account) -> None:
+    tags = [{"key": "Project", "value": "probe"}]
+    definition = account.define()
+    account.ecs.tag_resource(resourceArn=definition, tags=tags)
+    [task] = account.ecs.run_task(
+        cluster=CLUSTER,
+        taskDefinition=definition,
+        launchType="EC2",
+        startedBy="migration",
+        overrides={"containerOverrides": [{"name": "probe", "command": ["check"]}]},
+        propagateTags="TASK_DEFINITION",
+        enableECSManagedTags=True,
+    )["tasks"]
+    ended = account.reached(task["taskArn"], "STOPPED")
+    assert (ended["stopCode"], ended["containers"][0]["exitCode"]) == ("EssentialContainerExited", 0)
+    assert ended["overrides"]["containerOverrides"] == [{"name": "probe", "command": ["check"]}]
+    assert (ended["startedBy"], ended["group"]) == ("migration", "family:probe")
+    described = account.ecs.describe_tasks(cluster=CLUSTER, tasks=[task["taskArn"]], include=["TAGS"])["tasks"][0]
+    assert described["tags"] == [*tags, {"key": "aws:ecs:clusterName", "value": CLUSTER}]
+
+
+def test_an_override_is_for_a_container_that_there_is(account: Account) -> None:
+    overrides = {"containerOverrides": [{"name": "nobody", "command": ["check"]}]}
+    with pytest.raises(account.ecs.exceptions.InvalidParameterException, match="container named nobody is not"):
+        account.ecs.run_task(cluster=CLUSTER, taskDefinition=account.define(), launchType="EC2", overrides=overrides)
+
+
+def test_a_task_of_its_own_has_no_services_tags(account: Account) -> None:
+    with pytest.raises(account.ecs.exceptions.InvalidParameterException, match="SERVICE"):
+        account.ecs.run_task(
+            cluster=CLUSTER, taskDefinition=account.define(), launchType="EC2", propagateTags="SERVICE"
+        )
+
+
+def test_tasks_are_listed_by_family_by_who_started_them_and_by_what_they_are_to_be(account: Account) -> None:
+    def listed(**filters: str) -> list[str]:
+        return [each for each in account.ecs.list_tasks(cluster=CLUSTER, **filters)["taskArns"] if each in arns]
+
+    definition = account.define()
+    arns = [
+        account.ecs.run_task(cluster=CLUSTER, taskDefinition=definition, launchType="EC2", startedBy=starter)["tasks"][
+            0
+        ]["taskArn"]
+        for starter in ("me", "you")
+    ]
+    assert sorted(listed(family="probe")) == sorted(arns)
+    assert listed(family="another") == []
+    assert listed(startedBy="me") == arns[:1]
+    account.ecs.stop_task(cluster=CLUSTER, task=arns[0])
+    assert listed(startedBy="me") == []
+    assert listed(startedBy="me", desiredStatus="STOPPED") == arns[:1]
+    with pytest.raises(account.ecs.exceptions.InvalidParameterException, match="only filter"):
+        listed(startedBy="me", family="probe")
+    account.ecs.stop_task(cluster=CLUSTER, task=arns[1])
+
+
+def test_a_task_that_waits_for_room_can_be_stopped(account: Account, managed: list[dict[str, Any]]) -> None:
+    large = account.define(memory=1_000_000)
+    [task] = account.ecs.run_task(cluster=CLUSTER, taskDefinition=large, capacityProviderStrategy=managed)["tasks"]
+    assert task["lastStatus"] == "PROVISIONING"
+    account.ecs.stop_task(cluster=CLUSTER, task=task["taskArn"], reason="waited enough")
+    stopped = account.reached(task["taskArn"], "STOPPED")
+    assert (stopped["stopCode"], stopped["stoppedReason"]) == ("UserInitiated", "waited enough")
+    assert "exitCode" not in stopped["containers"][0]
+
+
+def test_deployments_are_listed_by_when_they_were_made(account: Account) -> None:
+    name = account.serve(account.define())
+    account.completed(name)
+    second = account.define(variables={"VERSION": "two"})
+    registered = account.ecs.describe_task_definition(taskDefinition=second)["taskDefinition"]["registeredAt"]
+
+    def since() -> list[str]:
+        found = account.ecs.list_service_deployments(cluster=CLUSTER, service=name, createdAt={"after": registered})
+        return [each["targetServiceRevisionArn"] for each in found["serviceDeployments"]]
+
+    assert since() == []
+    account.update(name, taskDefinition=second)
+    [revision] = account.ecs.describe_service_revisions(serviceRevisionArns=since())["serviceRevisions"]
+    assert revision["taskDefinition"] == second
+    account.ecs.delete_service(cluster=CLUSTER, service=name, force=True)
 
 
 def test_a_container_whose_health_command_fails_is_replaced(account: Account) -> None:

@@ -76,8 +76,8 @@ def run_program(
     """
     with (
         mock.patch.object(rollout, "_clients", clients),
-        mock.patch.object(rollout, "client", return_value=ecr),
-        mock.patch.object(image, "client", return_value=None),
+        mock.patch.object(rollout, "clients", return_value=[ecr]),
+        mock.patch.object(image, "clients", return_value=[None]),
         mock.patch.object(image, "architectures", return_value={built_for}),
     ):
         return run(

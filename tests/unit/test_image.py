@@ -103,7 +103,7 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(BUILT_FOR, "architectures", {"amd64"})
     monkeypatch.setattr(module, "architectures", built_for)
-    monkeypatch.setattr(module, "client", lambda service, *, region, profile: (service, region, profile))
+    monkeypatch.setattr(module, "clients", lambda service, *, region, profile: [(service, region, profile)])
 
 
 def find(

@@ -40,12 +40,12 @@ def roll(
             raise account
         return account.clients()
 
-    def client(service: str, *, region: str, profile: str | None) -> FakeEcr | None:
+    def of_ecr(service: str, *, region: str, profile: str | None) -> list[FakeEcr | None]:
         assert (service, region, profile) == ("ecr", "eu-central-1", "work")
-        return ecr
+        return [ecr]
 
     monkeypatch.setattr(rollout, "_clients", clients)
-    monkeypatch.setattr(rollout, "client", client)
+    monkeypatch.setattr(rollout, "clients", of_ecr)
 
     def program() -> None:
         # What is to be made has no ARN in a preview.

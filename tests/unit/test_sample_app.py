@@ -49,13 +49,13 @@ def ask(port: int, path: str, *, method: str = "GET", accept: str = "*/*") -> tu
 
 
 @contextmanager
-def process(**environment: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+def process(*arguments: str, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """The backend as a container runs it, on a free port; ended with the test."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = subprocess.Popen(
-        [sys.executable, BACKEND],
+        [sys.executable, BACKEND, *arguments],
         env={"PATH": os.environ["PATH"], "PORT": str(port), **environment},
         stdout=subprocess.PIPE,
         text=True,
@@ -231,6 +231,18 @@ def test_a_fault_of_one_environment_is_none_in_another() -> None:
     with process(SAMPLE_FAULT="crash:live", APP_ENV="pre") as (started, port):
         next_line(started)
         assert ask(port, "/actuator/health")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "last"),
+    [("", 0, "migrated"), ("crash", 0, "migrated"), ("migration", 1, "ERROR column users.email is there already")],
+)
+def test_a_migration_ends_by_itself(fault: str, status: int, last: str) -> None:
+    with process("migrate", SAMPLE_FAULT=fault, APP_VERSION="v1") as (started, _):
+        out, _ = started.communicate(timeout=10)
+        first, second = out.splitlines()
+        assert (started.returncode, first) == (status, "migrating to version v1")
+        assert second.startswith(last)
 
 
 def test_unknown_fault_is_refused() -> None:

@@ -1,19 +1,24 @@
 """The service, its roles, its log and its scaling."""
 
 import json
-from typing import Any
+import time
+from dataclasses import replace
+from typing import Any, cast
 
 import pulumi
 import pulumi_aws as aws
 import pytest
 
+from components import migration
 from components.container_definition import ContainerArgs, ContainerHealthArgs
 from components.fit import ONE_HALF_AT_A_TIME, WITHOUT_GAP
 from components.lookups import Missing, find_all
+from components.migration import MigrationPlan
 from components.policies import SecretAccess, execution_policy, task_policy, task_trust
 from components.service import Account, Service, ServiceArgs, find_account
-from tests.unit.aws_answers import ACCOUNT, DIGEST, REGION, REGISTRY
-from tests.unit.mocked_engine import AwsError, Deployment, run
+from tests.unit.aws_answers import ACCOUNT, ASSIGNED, DIGEST, REGION, REGISTRY
+from tests.unit.fake_migration import JOB, FakeEcs
+from tests.unit.mocked_engine import AwsError, Deployment, Resource, run
 
 SERVICE = "aws:ecs/service:Service"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
@@ -34,7 +39,7 @@ INJECTABLE = SecretAccess(secret_arns=[OTHER], own_key_arns=[OTHER], parameter_a
 READABLE = SecretAccess(secret_arns=[SECRET])
 
 
-def service(**changes: Any) -> Deployment:
+def service(*, into: Deployment | None = None, **changes: Any) -> Deployment:
     args: dict[str, Any] = {
         "account": Account(partition="aws", region=REGION, id=ACCOUNT),
         "cluster_arn": "arn:cluster",
@@ -67,7 +72,7 @@ def service(**changes: Any) -> Deployment:
         pulumi.export("taskDefinition", made.task_definition_arn)
         pulumi.export("logGroup", made.log_group_name)
 
-    return run(program)
+    return run(program, into=into)
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +290,46 @@ def test_the_partition_is_the_credentials_own() -> None:
 def test_credentials_that_aws_refuses_are_named() -> None:
     with pytest.raises(Missing, match=r"AWS credentials: .*`aws sts get-caller-identity` must work \(AWS: expired\)"):
         account(AwsError("expired"))
+
+
+def slow_policy(name: str, _: dict[str, Any]) -> dict[str, Any]:
+    """The rights of a role, which come last unless they are waited for."""
+    time.sleep(0.4 if name.endswith("task") else 0.2)
+    return {"id": name}
+
+
+@pytest.fixture
+def migrated(monkeypatch: pytest.MonkeyPatch) -> tuple[Deployment, list[Resource]]:
+    """One with a migration, and what there was when its task was started."""
+    asked, there = Deployment(), []
+
+    class Ecs(FakeEcs):
+        def run_task(self, **task: Any) -> dict[str, Any]:
+            there.extend(asked.resources)
+            return super().run_task(**task)
+
+    arn = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/pre:3"
+    ecs = Ecs(job=replace(JOB, cluster="cluster-1a2b3c4", task_definition=arn))
+    monkeypatch.setattr(migration, "clients", lambda *_, **__: [ecs, ecs.logs_client()])
+    monkeypatch.setattr(migration, "POLL_INTERVAL", 0)
+    monkeypatch.setitem(cast(dict[str, Any], ASSIGNED), POLICY, slow_policy)
+    plan = MigrationPlan(command=["migrate"], timeout=60, profile=None)
+    service(migration=plan, into=asked)
+    assert [task["taskDefinition"] for task in ecs.ran] == [arn]
+    return asked, there
+
+
+def test_a_migration_comes_after_all_that_its_task_needs(migrated: tuple[Deployment, list[Resource]]) -> None:
+    _, there = migrated
+    assert {TASK, LOG, ROLE} <= {each.type for each in there}
+    assert {each.name for each in there if each.type == POLICY} == {"pre-execution", "pre-task"}
+
+
+def test_a_migration_comes_before_the_service(migrated: tuple[Deployment, list[Resource]]) -> None:
+    made, there = migrated
+    assert made.one(SERVICE).inputs["taskDefinition"] == made.one(TASK).outputs["arn"]
+    assert SERVICE not in {each.type for each in there}
+
+
+def test_a_service_without_a_migration_has_none(made: Deployment) -> None:
+    assert not made.all("booklink:backend:Migration")
