@@ -56,24 +56,6 @@ def changed(pre: Stack, up: Outcome) -> tuple[dict[str, str], Prober]:  # noqa: 
     return foreseen, prober
 
 
-@pytest.mark.usefixtures("changed")
-def test_a_version_is_never_another_image(pre: Stack) -> None:
-    refused = command(pre.workspace, "commands.release", "v1.0.0")
-    assert refused.returncode == 1
-    assert "A version never changes its image: take the next one." in refused.stderr
-    overtaken = command(pre.workspace, "commands.release", "v1.0.1", "--commit", COMMIT)
-    assert overtaken.returncode == 1
-    assert f"No release: the commit {COMMIT} came to sha256:" in overtaken.stderr
-
-
-@pytest.mark.usefixtures("changed")
-def test_what_has_served_keeps_a_label_and_what_serves_has_its_own(pre: Stack) -> None:
-    account, digest = pre.workspace.account, digest_of(pre)
-    assert labels(account, digest) == {"master", served_label(digest), "serving-pre"}
-    before = pushed(account, "v1.0.0").digest
-    assert labels(account, before) == {"v1.0.0", f"commit-{COMMIT}", served_label(before)}
-
-
 @pytest.fixture(scope="module")
 def destroyed(pre: Stack, up: Outcome) -> Outcome:  # noqa: ARG001 - it comes first
     return pre.run("destroy", "--yes", "--exclude-protected")
@@ -196,6 +178,24 @@ def test_earlier_revisions_of_the_task_definition_stay(pre: Stack) -> None:
     assert [arn.rpartition(":")[2] for arn in revisions] == ["1", "2"]
 
 
+@pytest.mark.usefixtures("changed")
+def test_a_version_is_never_another_image(pre: Stack) -> None:
+    refused = command(pre.workspace, "commands.release", "v1.0.0")
+    assert refused.returncode == 1
+    assert "A version never changes its image: take the next one." in refused.stderr
+    overtaken = command(pre.workspace, "commands.release", "v1.0.1", "--commit", COMMIT)
+    assert overtaken.returncode == 1
+    assert f"No release: the commit {COMMIT} came to sha256:" in overtaken.stderr
+
+
+@pytest.mark.usefixtures("changed")
+def test_what_has_served_keeps_a_label_and_what_serves_has_its_own(pre: Stack) -> None:
+    account, digest = pre.workspace.account, digest_of(pre)
+    assert labels(account, digest) == {"master", served_label(digest), "serving-pre"}
+    before = pushed(account, "v1.0.0").digest
+    assert labels(account, before) == {"v1.0.0", f"commit-{COMMIT}", served_label(before)}
+
+
 @pytest.mark.usefixtures("up")
 def test_destroy_is_refused_while_the_repository_is_protected(pre: Stack) -> None:
     before = [each["urn"] for each in state(pre)]
@@ -216,8 +216,8 @@ def test_destroy_leaves_nothing_that_costs_by_the_hour(pre: Stack) -> None:
 @pytest.mark.usefixtures("destroyed")
 def test_destroy_keeps_repository_images_and_log(pre: Stack) -> None:
     account = pre.workspace.account
-    images = account.client("ecr").describe_images(repositoryName="booklink-backend")["imageDetails"]
-    assert [each["imageTags"] for each in images if each.get("imageTags")] == [["master"]]
+    assert pushed(account, "v1.0.0").digest, "the release that live may run"
+    assert pushed(account, "master").digest == pushed(account, "serving-pre").digest
     groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/booklink-backend/pre/")["logGroups"]
     assert len(groups) == 1, "a log outlives its environment"
 
