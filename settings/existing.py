@@ -1,10 +1,12 @@
 """What the settings name that must exist already: all of it is looked up before anything is created."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi_aws as aws
 
 from components.capacity import find_ami
+from components.github_access import find_provider
 from components.image import FoundImage, find_image
 from components.load_balancer import find_zone
 from components.lookups import LookUp, find_all
@@ -20,7 +22,10 @@ BUILDING_STACK = "pre"
 
 @dataclass(frozen=True, kw_only=True)
 class Existing:
-    """What was found; `image` is None where the stack builds its own."""
+    """What was found; `image` is None where the stack builds its own.
+
+    `owns_github_provider` where the stack is to declare the account's OIDC provider for GitHub.
+    """
 
     account: Account
     zone_id: str
@@ -28,10 +33,16 @@ class Existing:
     network: NetworkArgs
     image: FoundImage | None
     secrets: dict[str, Secret]
+    owns_github_provider: bool
 
 
-def find_existing(settings: Settings, provider: aws.Provider, *, region: str, repository: str) -> Existing:
-    """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't."""
+def find_existing(
+    settings: Settings, provider: aws.Provider, *, region: str, repository: str, tags: Mapping[str, str]
+) -> Existing:
+    """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't.
+
+    `tags` are those that tell this environment's resources from others.
+    """
     account = find_account(provider, region=region)
     zone = find_zone(provider, zone=settings.zone)
     capacity = settings.capacity
@@ -42,7 +53,11 @@ def find_existing(settings: Settings, provider: aws.Provider, *, region: str, re
     image = None
     if settings.build is None:
         image = find_image(provider, repository=repository, tag=settings.tag, owner=BUILDING_STACK)
-    find_all([account, zone, ami, network, *secrets.values(), *([image] if image else [])])
+    github = None
+    if settings.github:
+        github = find_provider(provider, tags=tags, builds=settings.build is not None, owner=BUILDING_STACK)
+    optional = [lookup for lookup in (image, github) if lookup]
+    find_all([account, zone, ami, network, *secrets.values(), *optional])
     return Existing(
         account=account.value,
         zone_id=zone.value,
@@ -50,6 +65,7 @@ def find_existing(settings: Settings, provider: aws.Provider, *, region: str, re
         network=network.value,
         image=image.value if image else None,
         secrets={name: secret.value for name, secret in secrets.items()},
+        owns_github_provider=github.value if github else False,
     )
 
 
