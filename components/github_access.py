@@ -152,6 +152,6 @@ def find_provider(provider: aws.Provider, *, tags: Mapping[str, str], builds: bo
 
     return LookUp(
         owns(),
-        missing=f"github: there is no OIDC provider for https://{ISSUER} in this account; give {owner} the setting too, "
+        missing=f"github: there is no OIDC provider for https://{ISSUER} in this account; give {owner} the setting too "
         f"and run `pulumi up --stack {owner}` first, with the rights of an administrator",
     )

@@ -220,13 +220,10 @@ def deploy_policies(environment: Environment) -> dict[str, Policy]:
     its boundary; task definitions only its own, since one of another environment would bring that one's role.
     """
     return {
-        "deploy-network": policy(*_ec2(environment)),
-        "deploy-entrance": policy(*_entrance(environment), *_scaling(environment)),
-        "deploy-service": policy(
-            *_ecs(environment),
-            *_iam(environment),
-            *_images_and_logs(environment),
-            *_state(environment, writes=True),
+        "deploy-capacity": policy(*_ec2(environment), *_scaling(environment)),
+        "deploy-service": policy(*_ecs(environment), *_iam(environment)),
+        "deploy-entrance": policy(
+            *_entrance(environment), *_images_and_logs(environment), *_state(environment, writes=True)
         ),
     }
 
