@@ -269,9 +269,6 @@ def test_it_may_not_change_another_names_record(account: Account, deployer: Sess
 def test_it_may_not_give_itself_more(account: Account, roles: Mapping[str, str], deployer: Session) -> None:
     iam = deployer.client("iam")
     boundary = roles["deployRole"].replace(":role/", ":policy/").replace("-deploy", "-boundary")
-    everything = json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    )
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     own = {"Path": f"/{PROJECT}/pre/", "AssumeRolePolicyDocument": trust}
     assert refused(iam.create_role, RoleName="a", **own), "a role without the boundary"
