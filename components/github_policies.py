@@ -260,7 +260,6 @@ def _reads(environment: Environment) -> list[Statement]:
             [
                 "application-autoscaling:Describe*",
                 "autoscaling:Describe*",
-                "cloudwatch:DescribeAlarms",
                 "ec2:DescribeAvailabilityZones",
                 "ec2:DescribeImages",
                 "ec2:DescribeInternetGateways",
@@ -286,6 +285,7 @@ def _reads(environment: Environment) -> list[Statement]:
         ),
         allow(["ec2:DescribeVpcAttribute"], [environment.arn("ec2", "vpc/*")]),
         allow(["ecs:Describe*", "ecs:List*"], [*environment.ecs_resources, environment.task_definitions]),
+        # Tasks are listed by a container instance, which not every request names.
         allow(
             ["ecs:ListServices", "ecs:ListTasks"], ["*"], condition={"ArnLike": {"ecs:cluster": environment.cluster}}
         ),
@@ -295,7 +295,7 @@ def _reads(environment: Environment) -> list[Statement]:
                 environment.roles,
                 environment.instance_profiles,
                 environment.global_arn("iam", f"role{environment.github_path}*"),
-                environment.boundary_arn,
+                environment.global_arn("iam", f"policy{environment.github_path}*"),
                 environment.provider_arn,
             ],
         ),
@@ -536,6 +536,9 @@ def _scaling(environment: Environment) -> list[Statement]:
             [targets],
             condition=environment.tagged,
         ),
+        # Application Auto Scaling asks for its alarms with the rights of whoever gives it a policy.
+        # https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+        allow(["cloudwatch:DescribeAlarms"], [environment.arn("cloudwatch", "alarm:*")]),
         allow(
             ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"],
             [environment.arn("cloudwatch", f"alarm:TargetTracking-{service}-*")],
@@ -612,22 +615,24 @@ def _images_and_logs(environment: Environment) -> list[Statement]:
 
 
 def _state(environment: Environment, *, writes: bool) -> list[Statement]:
-    """Return the right to one stack's files, as Pulumi lays them out in a bucket, and to the key of its secrets."""
+    """Return the right to one stack's files, as Pulumi lays them out in a bucket, and to the key of its secrets.
+
+    A preview reads the stack and takes no lock. To list the bucket shows the names of other stacks, no more; without
+    it, S3 says of a file that isn't there that it is forbidden, which Pulumi takes for an error.
+    """
     state, statements = environment.state, []
     if state.bucket:
         bucket = environment.global_arn("s3", state.bucket, account=False)
         stack = f"{state.project}/{state.stack}"
-        files = [f".pulumi/stacks/{stack}.*"]
-        kept = [f".pulumi/{kind}/{stack}/*" for kind in ("backups", "history", "locks/organization")]
+        files = f"{bucket}/.pulumi/stacks/{stack}.*"
         if writes:
-            statements.append(
-                allow(["s3:DeleteObject", "s3:PutObject"], [f"{bucket}/{each}" for each in [*files, *kept]])
-            )
+            kept = [f"{bucket}/.pulumi/{kind}/{stack}/*" for kind in ("backups", "history")]
+            locks = f"{bucket}/.pulumi/locks/organization/{stack}/*"
+            statements.append(allow(["s3:GetObject", "s3:PutObject"], [files, *kept, locks]))
+            statements.append(allow(["s3:DeleteObject"], [locks]))
         else:
             statements.append(allow(["s3:ListBucket"], [bucket]))
-            statements.append(
-                allow(["s3:GetObject"], [f"{bucket}/{each}" for each in [".pulumi/meta.yaml", *files, *kept]])
-            )
+            statements.append(allow(["s3:GetObject"], [f"{bucket}/.pulumi/meta.yaml", files]))
     if state.key_arn:
         actions = ["kms:Encrypt", "kms:GenerateDataKey"] if writes else ["kms:Decrypt", "kms:DescribeKey"]
         statements.append(allow(actions, [state.key_arn]))

@@ -182,6 +182,7 @@ def test_names_fit_and_differ_however_long_the_project_is() -> None:
         ("ecr:BatchGetImage", arn("ecr", "repository/backend")),
         ("iam:GetRole", f"arn:aws:iam::{ACCOUNT}:role/backend/pre/{NAME}-task-1a2b3c4"),
         ("iam:GetRole", f"arn:aws:iam::{ACCOUNT}:role/github/backend/pre/{NAME}-deploy"),
+        ("iam:GetPolicyVersion", f"arn:aws:iam::{ACCOUNT}:policy/github/backend/pre/{NAME}-deploy-service"),
         ("secretsmanager:DescribeSecret", SECRET),
         ("secretsmanager:ListSecretVersionIds", SECRET),
         ("secretsmanager:GetResourcePolicy", SECRET),
@@ -262,7 +263,10 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
         ("ecr:PutImage", arn("ecr", "repository/backend"), {}),
         ("ecr:UploadLayerPart", arn("ecr", "repository/backend"), {}),
         ("logs:GetLogEvents", arn("logs", "log-group:/backend/pre/1:log-stream:a"), {}),
-        ("s3:PutObject", "arn:aws:s3:::states/.pulumi/locks/organization/backend/pre/1.json", {}),
+        ("s3:PutObject", "arn:aws:s3:::states/.pulumi/stacks/backend/pre.json.bak", {}),
+        ("s3:PutObject", "arn:aws:s3:::states/.pulumi/history/backend/pre/pre-1.history.json", {}),
+        ("s3:PutObject", "arn:aws:s3:::states/.pulumi/backups/backend/pre/pre.1.json", {}),
+        ("s3:DeleteObject", "arn:aws:s3:::states/.pulumi/locks/organization/backend/pre/1.json", {}),
         ("kms:GenerateDataKey", KEY, {}),
         (
             "iam:CreateServiceLinkedRole",
@@ -335,6 +339,7 @@ FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("logs:DeleteLogGroup", arn("logs", "log-group:/backend/pre/1"), {}),
     ("logs:GetLogEvents", arn("logs", "log-group:/backend/live/1:log-stream:a"), {}),
     ("s3:PutObject", "arn:aws:s3:::states/.pulumi/stacks/backend/live.json", {}),
+    ("s3:DeleteObject", "arn:aws:s3:::states/.pulumi/stacks/backend/pre.json", {}),
     ("s3:PutBucketPolicy", "arn:aws:s3:::states", {}),
     ("kms:ScheduleKeyDeletion", KEY, {}),
 ]
