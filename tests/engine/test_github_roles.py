@@ -115,12 +115,9 @@ def pre(workspace: Workspace, tools: Tools) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def up(pre: Stack) -> Outcome:
-    return pre.run("up", "--yes")
-
-
-@pytest.fixture(scope="module")
-def roles(pre: Stack, up: Outcome) -> Mapping[str, str]:  # noqa: ARG001 - it comes first
+def roles(pre: Stack) -> Mapping[str, str]:
+    """The roles, made as an administrator does, with the repository, which no deploying role may make; no more yet."""
+    pre.run("up", "--yes", "--target", "**GitHubAccess**", "--target", "**Repository**")
     found: dict[str, str] = pre.outputs()["github"]
     return found
 
@@ -133,6 +130,12 @@ def previewer(account: Account, roles: Mapping[str, str]) -> Session:
 @pytest.fixture(scope="module")
 def deployer(account: Account, roles: Mapping[str, str]) -> Session:
     return take_on(account, roles["deployRole"], BRANCH)
+
+
+@pytest.fixture(scope="module")
+def up(pre: Stack, deployer: Session) -> Outcome:
+    """The whole environment, from nothing, as a workflow deploys it."""
+    return deployer.stack(pre).run("up", "--yes")
 
 
 def refused(call: Any, **arguments: Any) -> bool:
@@ -169,16 +172,17 @@ def test_nobody_else_takes_a_role_on(
         take_on(account, roles[role], subject, audience=audience)
 
 
-@pytest.mark.usefixtures("up")
 def test_the_tag_of_a_release_may_deploy(account: Account, roles: Mapping[str, str]) -> None:
     assert take_on(account, roles["deployRole"], f"repo:{REPOSITORY}:ref:refs/tags/v1.2.3").key
 
 
+@pytest.mark.usefixtures("up")
 @pytest.mark.parametrize("options", [(), ("--refresh",)], ids=["preview", "preview --refresh"])
 def test_the_previewing_role_previews(pre: Stack, previewer: Session, options: tuple[str, ...]) -> None:
     previewer.stack(pre).run("preview", "--expect-no-changes", *options)
 
 
+@pytest.mark.usefixtures("up")
 def test_what_it_asked_for_was_allowed_and_changed_nothing(calls: Path, previewer: Session) -> None:
     asked = recorded(calls, "preview")
     assert len(asked) > 50, "the previews were recorded"
@@ -188,6 +192,7 @@ def test_what_it_asked_for_was_allowed_and_changed_nothing(calls: Path, previewe
     assert previewer.client("sts").get_caller_identity()["Arn"].endswith("pre-preview/github")
 
 
+@pytest.mark.usefixtures("up")
 def test_it_may_not_deploy(pre: Stack, previewer: Session) -> None:
     adjust(pre.workspace, "pre", {"container": {"environment": {"CHANGED": "by a preview"}}})
     before = [each["urn"] for each in state(pre)]
@@ -200,7 +205,7 @@ def test_it_may_not_deploy(pre: Stack, previewer: Session) -> None:
 
 
 @pytest.fixture(scope="module")
-def changed(pre: Stack, deployer: Session) -> Outcome:
+def changed(pre: Stack, deployer: Session, up: Outcome) -> Outcome:  # noqa: ARG001 - it comes first
     """A new image, and a change of what is beneath it, as a workflow deploys them."""
     change_sample(pre.workspace, version="two")
     settings = {
@@ -214,11 +219,8 @@ def changed(pre: Stack, deployer: Session) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def down_and_up(pre: Stack, deployer: Session, changed: Outcome) -> tuple[Outcome, list[str], Outcome]:  # noqa: ARG001
-    stack = deployer.stack(pre)
-    down = stack.run("destroy", "--yes", "--exclude-protected")
-    left = costs_by_the_hour(pre.workspace.account)
-    return down, left, stack.run("up", "--yes")
+def destroyed(pre: Stack, deployer: Session, changed: Outcome) -> Outcome:  # noqa: ARG001 - it comes first
+    return deployer.stack(pre).run("destroy", "--yes", "--exclude-protected")
 
 
 @pytest.mark.usefixtures("changed")
@@ -266,6 +268,7 @@ def test_it_may_not_change_another_names_record(account: Account, deployer: Sess
     assert not change(f"_proof.pre-be.{ZONE}"), "of its own name it may"
 
 
+@pytest.mark.usefixtures("up")
 def test_it_may_not_give_itself_more(account: Account, roles: Mapping[str, str], deployer: Session) -> None:
     iam = deployer.client("iam")
     boundary = roles["deployRole"].replace(":role/", ":policy/").replace("-deploy", "-boundary")
@@ -284,6 +287,7 @@ def test_it_may_not_give_itself_more(account: Account, roles: Mapping[str, str],
     assert refused(iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=provider)
 
 
+@pytest.mark.usefixtures("up")
 def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(
     account: Account, roles: Mapping[str, str], deployer: Session
 ) -> None:
@@ -307,18 +311,22 @@ def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(
     iam.delete_role(RoleName="made")
 
 
-def test_it_brings_the_environment_down_and_up_again(
-    pre: Stack, down_and_up: tuple[Outcome, list[str], Outcome], roles: Mapping[str, str]
-) -> None:
-    _, left, _ = down_and_up
-    assert left == []
-    assert pre.outputs()["github"] == roles, "GitHub's variables stay right"
-    assert get(pre.workspace.account, pre.outputs()["url"]).status == 200
-
-
-@pytest.mark.usefixtures("down_and_up")
-def test_all_that_it_deployed_with_was_allowed(calls: Path, pre: Stack, deployer: Session) -> None:
+@pytest.mark.usefixtures("changed")
+def test_it_sees_no_drift_in_what_it_deployed(pre: Stack, deployer: Session) -> None:
     deployer.stack(pre).run("preview", "--refresh", "--expect-no-changes")
+
+
+@pytest.mark.usefixtures("destroyed")
+def test_it_takes_the_environment_away_and_leaves_its_way_in(pre: Stack, roles: Mapping[str, str]) -> None:
+    account = pre.workspace.account
+    assert costs_by_the_hour(account) == []
+    left = {each["Arn"] for each in account.client("iam").list_roles()["Roles"]}
+    assert left == set(roles.values()), "GitHub's variables stay right"
+    assert account.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
+
+
+@pytest.mark.usefixtures("destroyed")
+def test_what_it_deployed_with_is_what_the_policies_are_for(calls: Path) -> None:
     made = {each["action"] for each in recorded(calls, "deploy") if each["allowed"]}
     assert made >= {
         "ec2:CreateVpc",
