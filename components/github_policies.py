@@ -375,7 +375,12 @@ def _ecs(environment: Environment) -> list[Statement]:
         ),
         allow(["ecs:RegisterTaskDefinition", "ecs:TagResource"], [definitions]),
         allow(["ecs:RunTask"], [definitions], condition={"ArnLike": {"ecs:cluster": environment.cluster}}),
-        allow(["tag:GetResources"], ["*"]),
+        # What an interrupted update left behind is looked for in the whole account.
+        allow(["acm:ListCertificates", "iam:ListInstanceProfiles", "iam:ListRoles", "tag:GetResources"], ["*"]),
+        allow(
+            ["ecs:DescribeCapacityProviders", "ecs:DescribeClusters"],
+            [environment.arn("ecs", "capacity-provider/*"), environment.arn("ecs", "cluster/*")],
+        ),
     ]
 
 

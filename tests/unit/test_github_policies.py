@@ -268,6 +268,8 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
         ("s3:PutObject", "arn:aws:s3:::states/.pulumi/backups/backend/pre/pre.1.json", {}),
         ("s3:DeleteObject", "arn:aws:s3:::states/.pulumi/locks/organization/backend/pre/1.json", {}),
         ("kms:GenerateDataKey", KEY, {}),
+        ("ecs:DescribeClusters", arn("ecs", "cluster/backend-live-1a2b3c4"), {}),
+        ("iam:ListRoles", "*", {}),
         (
             "iam:CreateServiceLinkedRole",
             f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
