@@ -280,6 +280,7 @@ def _reads(environment: Environment) -> list[Statement]:
                 "iam:ListOpenIDConnectProviders",
                 "logs:DescribeLogGroups",
                 "route53:ListHostedZones",
+                "route53:ListHostedZonesByName",
             ],
             ["*"],
         ),
