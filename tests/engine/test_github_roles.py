@@ -21,6 +21,7 @@ from tests.engine.deployments import (
     adjust,
     change_sample,
     costs_by_the_hour,
+    service,
     state,
 )
 
@@ -195,13 +196,13 @@ def test_what_it_asked_for_was_allowed_and_changed_nothing(calls: Path, previewe
 @pytest.mark.usefixtures("up")
 def test_it_may_not_deploy(pre: Stack, previewer: Session) -> None:
     adjust(pre.workspace, "pre", {"container": {"environment": {"CHANGED": "by a preview"}}})
-    before = [each["urn"] for each in state(pre)]
+    before = {each["urn"] for each in state(pre)}, service(pre)["taskDefinition"]
     outcome = previewer.stack(pre).run("up", "--yes", check=False)
     adjust(pre.workspace, "pre", {"container": {"environment": {"CHANGED": None}}})
     assert outcome.status != 0
     assert "AccessDenied" in outcome.output or "not authorized" in outcome.output
     assert "Traceback" not in outcome.output
-    assert [each["urn"] for each in state(pre)] == before
+    assert ({each["urn"] for each in state(pre)}, service(pre)["taskDefinition"]) == before, "nothing was changed"
 
 
 @pytest.fixture(scope="module")
