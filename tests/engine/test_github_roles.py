@@ -237,7 +237,7 @@ FOREIGN: list[tuple[str, str, dict[str, Any]]] = [
     ("ecs", "run_task", {"cluster": "booklink-backend-live-1a2b3c4", "taskDefinition": f"{PROJECT}-pre"}),
     ("ecr", "batch_delete_image", {"repositoryName": PROJECT, "imageIds": [{"imageTag": "master"}]}),
     ("ecr", "delete_repository", {"repositoryName": PROJECT, "force": True}),
-    ("ecr", "put_lifecycle_policy", {"repositoryName": "other", "lifecyclePolicyText": "{}"}),
+    ("ecr", "put_image", {"repositoryName": "other", "imageManifest": "{}", "imageTag": "v9.9.9"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "live1/postgres"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "pre1/postgres"}),
     ("secretsmanager", "delete_secret", {"SecretId": "pre1/postgres"}),
@@ -288,7 +288,6 @@ def test_it_may_not_give_itself_more(account: Account, roles: Mapping[str, str],
     assert refused(iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=provider)
 
 
-@pytest.mark.usefixtures("up")
 def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(
     account: Account, roles: Mapping[str, str], deployer: Session
 ) -> None:
@@ -302,7 +301,7 @@ def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(
         PermissionsBoundary=boundary,
     )["Role"]
     iam.put_role_policy(RoleName="made", PolicyName="everything", PolicyDocument=EVERYTHING)
-    given = account.client("sts").assume_role(RoleArn=made["Arn"], RoleSessionName="a")["Credentials"]
+    given = account.client("sts").assume_role(RoleArn=made["Arn"], RoleSessionName="made")["Credentials"]
     taken = Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], account)
     secrets = taken.client("secretsmanager")
     assert not refused(secrets.get_secret_value, SecretId="pre1/postgres"), "as the environment's task role may"
