@@ -7,6 +7,7 @@ from pulumi import ResourceOptions
 from components.capacity import Capacity, CapacityArgs
 from components.certificate import Certificate, CertificateArgs
 from components.fit import deployment_bounds
+from components.github_access import GitHubAccess
 from components.image import Image, ImageArgs
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.network import Network
@@ -29,7 +30,7 @@ provider = aws.Provider(
     allowed_account_ids=place.account_ids,
     default_tags={"tags": tags},
 )
-existing = find_existing(settings, provider, place, repository=project)
+existing = find_existing(settings, provider, place, repository=project, tags=tags)
 opts = ResourceOptions(providers=[provider])
 
 found = existing.image
@@ -44,6 +45,17 @@ image = Image(
     ),
     opts,
 )
+github_args = arguments.github_args(
+    settings,
+    account=existing.account,
+    zone_id=existing.zone_id,
+    secrets=existing.secrets,
+    owns_provider=existing.owns_github_provider,
+    project=project,
+    stack=stack,
+)
+github = GitHubAccess(name, github_args, opts) if github_args else None
+boundary = github.boundary_arn if github else None
 network = Network(name, existing.network, opts)
 certificate = Certificate(name, CertificateArgs(domain=settings.domain, zone_id=existing.zone_id), opts)
 load_balancer = LoadBalancer(
@@ -75,6 +87,7 @@ capacity = Capacity(
         volume_size=settings.capacity.volume_size,
         host_port=settings.container.host_port,
         role_path=path,
+        permissions_boundary=boundary,
         tags=tags,
     ),
     opts,
@@ -106,6 +119,7 @@ service = Service(
         circuit_breaker=settings.service.circuit_breaker,
         bounds=bounds,
         role_path=path,
+        permissions_boundary=boundary,
         log_group_prefix=path,
         log_retention_days=settings.logs.retention_days,
         migration=arguments.migration_plan(settings, profile=place.profile),
@@ -145,6 +159,8 @@ pulumi.export("cluster", capacity.cluster_name)
 pulumi.export("service", service.name)
 pulumi.export("taskDefinition", service.task_definition_arn)
 pulumi.export("logGroup", service.log_group_name)
+if github:
+    pulumi.export("github", {"previewRole": github.preview_role_arn, "deployRole": github.deploy_role_arn})
 pulumi.export(
     "runbook",
     pulumi.Output.all(

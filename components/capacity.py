@@ -39,6 +39,7 @@ class CapacityArgs:
     volume_size: int
     host_port: int
     role_path: str
+    permissions_boundary: Input[str] | None = None
     tags: dict[str, str]
 
 
@@ -127,10 +128,11 @@ class Capacity(pulumi.ComponentResource):
         ]
         return security_group, [from_load_balancer, to_instances, *ways_out]
 
-    def _instance_profile(self, cluster: aws.ecs.Cluster, *, role_path: str) -> aws.iam.InstanceProfile:
+    def _instance_profile(self, args: CapacityArgs, cluster: aws.ecs.Cluster) -> aws.iam.InstanceProfile:
         role = aws.iam.Role(
             f"{self._name}-instance",
-            path=role_path,
+            path=args.role_path,
+            permissions_boundary=args.permissions_boundary,
             description="Instances: their ECS agent, and Session Manager",
             assume_role_policy=json.dumps(trust("ec2.amazonaws.com")),
             opts=self._child,
@@ -145,7 +147,7 @@ class Capacity(pulumi.ComponentResource):
         return aws.iam.InstanceProfile(
             f"{self._name}-instance",
             role=role.name,
-            path=role_path,
+            path=args.role_path,
             opts=ResourceOptions(parent=self, depends_on=[policy]),
         )
 
@@ -156,7 +158,7 @@ class Capacity(pulumi.ComponentResource):
             f"{self._name}-instance",
             image_id=args.ami_id,
             instance_type=args.instance_type,
-            iam_instance_profile={"arn": self._instance_profile(cluster, role_path=args.role_path).arn},
+            iam_instance_profile={"arn": self._instance_profile(args, cluster).arn},
             vpc_security_group_ids=[security_group.id],
             user_data=cluster.name.apply(lambda name: encoded(user_data(name, spot=args.spot))),
             metadata_options={

@@ -29,3 +29,11 @@ def shortened(name: str, *, length: int) -> str:
 def load_balancer_name(name: str) -> str:
     """Return a logical name that leaves room for Pulumi's suffix within a load balancer's name."""
     return shortened(name, length=LOAD_BALANCER_NAME_LENGTH - AUTONAME_SUFFIX_LENGTH)
+
+
+def autonamed(name: str) -> str:
+    """Return the pattern, in a policy's resource, of the physical names that Pulumi makes of a logical one.
+
+    So that `backend-pre` is no pattern for what belongs to `backend-pre-two`.
+    """
+    return f"{name}-" + "?" * (AUTONAME_SUFFIX_LENGTH - 1)

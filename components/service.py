@@ -64,6 +64,7 @@ class ServiceArgs:
     circuit_breaker: bool
     bounds: DeploymentBounds
     role_path: str
+    permissions_boundary: Input[str] | None = None
     log_group_prefix: str
     log_retention_days: int
     migration: MigrationPlan | None = None
@@ -150,6 +151,7 @@ class Service(pulumi.ComponentResource):
         return aws.iam.Role(
             f"{self._name}-{role}",
             path=self._args.role_path,
+            permissions_boundary=self._args.permissions_boundary,
             description=description,
             assume_role_policy=pulumi.Output.json_dumps(trusted),
             opts=self._child,

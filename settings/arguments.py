@@ -1,12 +1,15 @@
 """What the settings mean to the components."""
 
 from components.container_definition import ContainerArgs, ContainerHealthArgs
+from components.github_access import GitHubAccessArgs
+from components.github_policies import Environment, State
 from components.image import BuildArgs
 from components.load_balancer import HealthCheckArgs
 from components.migration import MigrationPlan
 from components.policies import SecretAccess
 from components.secret_references import SecretReference
 from components.secrets import Secret
+from components.service import Account
 from settings.model import Settings
 
 
@@ -105,4 +108,38 @@ def secret_access(references: list[SecretReference], secrets: dict[str, Secret])
         secret_arns=sorted({secret.arn for secret in found}),
         parameter_arns=sorted({reference.name for reference in references if reference.is_parameter}),
         own_key_arns=sorted({secret.arn for secret in found if secret.has_own_key}),
+    )
+
+
+def github_args(
+    settings: Settings,
+    *,
+    account: Account,
+    zone_id: str,
+    secrets: dict[str, Secret],
+    owns_provider: bool,
+    project: str,
+    stack: str,
+) -> GitHubAccessArgs | None:
+    github = settings.github
+    if github is None:
+        return None
+    return GitHubAccessArgs(
+        repository=github.repository,
+        branch=github.branch,
+        owns_provider=owns_provider,
+        environment=Environment(
+            account=account,
+            name=f"{project}-{stack}",
+            path=f"/{project}/{stack}/",
+            tags={"Project": project, "Environment": stack},
+            repository=project,
+            zone_id=zone_id,
+            domain=settings.domain,
+            vpc_id=settings.network.vpc_id,
+            injectable=secret_access([*injected_references(settings).values()], secrets),
+            readable=secret_access(readable_references(settings), secrets),
+            builds=settings.build is not None,
+            state=State(project=project, stack=stack, bucket=github.state_bucket, key_arn=github.state_key),
+        ),
     )

@@ -1,10 +1,12 @@
 """What the settings name that must exist already: all of it is looked up before anything is created."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi_aws as aws
 
 from components.capacity import find_ami
+from components.github_access import find_provider
 from components.image import FoundImage, find_image
 from components.load_balancer import find_zone
 from components.lookups import LookUp, find_all
@@ -24,6 +26,7 @@ class Existing:
     """What was found; `image` is None where the stack builds its own.
 
     `versions` has, for each environment variable that a secret or a parameter gives its value, the current version.
+    `owns_github_provider` where the stack is to declare the account's OIDC provider for GitHub.
     """
 
     account: Account
@@ -33,10 +36,16 @@ class Existing:
     image: FoundImage | None
     secrets: dict[str, Secret]
     versions: dict[str, str]
+    owns_github_provider: bool
 
 
-def find_existing(settings: Settings, provider: aws.Provider, place: Place, *, repository: str) -> Existing:
-    """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't."""
+def find_existing(
+    settings: Settings, provider: aws.Provider, place: Place, *, repository: str, tags: Mapping[str, str]
+) -> Existing:
+    """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't.
+
+    `tags` are those that tell this environment's resources from others.
+    """
     region = place.region
     account = find_account(provider, region=region)
     zone = find_zone(provider, zone=settings.zone)
@@ -58,7 +67,11 @@ def find_existing(settings: Settings, provider: aws.Provider, place: Place, *, r
             region=region,
             profile=place.profile,
         )
-    find_all([account, zone, ami, network, *secrets.values(), *versions.values(), *([image] if image else [])])
+    github = None
+    if settings.github:
+        github = find_provider(provider, tags=tags, builds=settings.build is not None, owner=BUILDING_STACK)
+    optional = [lookup for lookup in (image, github) if lookup]
+    find_all([account, zone, ami, network, *secrets.values(), *versions.values(), *optional])
     return Existing(
         account=account.value,
         zone_id=zone.value,
@@ -67,6 +80,7 @@ def find_existing(settings: Settings, provider: aws.Provider, place: Place, *, r
         image=image.value if image else None,
         secrets={name: secret.value for name, secret in secrets.items()},
         versions={variable: version.value for variable, version in versions.items()},
+        owns_github_provider=github.value if github else False,
     )
 
 

@@ -26,6 +26,7 @@ MODULES = (
     "parameters",
     "images",
     "alarms",
+    "authorization",
     "credentials",
     "instances",
     "groups",

@@ -6,7 +6,6 @@ and differ by their ports. https://docs.aws.amazon.com/sdkref/latest/guide/featu
 """
 # ruff: noqa: PLR0917 - a mend takes the parameters of what it replaces
 
-import json
 import logging
 import os
 import secrets
@@ -24,7 +23,6 @@ from rehearsal.account.mending import Mends, ministack
 from rehearsal.account.query import timestamp
 
 _ecs = ministack("services.ecs")
-_iam_actions = ministack("core.iam_actions")
 _imds = ministack("services.imds")
 _responses = ministack("core.responses")
 _sts = ministack("services.sts")
@@ -156,31 +154,6 @@ def name_credentials(
         host = "127.0.0.1" if host_mode else ADDRESS
         env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{host}:{port}/v2/credentials/{identity}"
     return token
-
-
-@mend.replaces(_iam_actions, "extract_resource_arn")
-def service_arn(
-    original: Any,
-    service: str,
-    method: str,
-    path: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    query_params: Any,
-    region: str,
-    account_id: str,
-) -> Any:
-    """A call on an ECS service is on the service's ARN, and not its cluster's.
-
-    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
-    """
-    action = headers.get("x-amz-target", "").rpartition(".")[2]
-    if service == "ecs" and action in ("CreateService", "UpdateService", "DeleteService", "DescribeServices"):
-        asked = json.loads(body or b"{}")
-        name = asked.get("service") or asked.get("serviceName") or next(iter(asked.get("services") or []), "")
-        cluster = _ecs._resolve_cluster_name(asked.get("cluster", "default"))
-        return name if name.startswith("arn:") else f"arn:aws:ecs:{region}:{account_id}:service/{cluster}/{name}"
-    return original(service, method, path, headers, body, query_params, region, account_id)
 
 
 @mend.replaces(_imds, "handle_request")

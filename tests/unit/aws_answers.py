@@ -11,6 +11,7 @@ DIGEST = "sha256:" + "0a1b2c3d" * 8
 SERVED = "served-0a1b2c3d0a1b"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 PASSWORD = "a-registry-password"
+PROVIDER_ARN = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
 
 Inputs = dict[str, Any]
 
@@ -191,8 +192,11 @@ ASSIGNED: Mapping[str, Callable[[str, Inputs], Inputs]] = {
     "aws:ecs/service:Service": _named("ecs", "service/cluster/"),
     "aws:ecs/taskDefinition:TaskDefinition": _task_definition,
     "aws:iam/instanceProfile:InstanceProfile": _of_iam("instance-profile"),
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": lambda *_: {"id": PROVIDER_ARN, "arn": PROVIDER_ARN},
+    "aws:iam/policy:Policy": _of_iam("policy"),
     "aws:iam/role:Role": _of_iam("role"),
     "aws:iam/rolePolicy:RolePolicy": _of_iam("policy"),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _identified("attachment"),
     "aws:lb/listener:Listener": lambda name, _: {
         "id": arn("elasticloadbalancing", f"listener/app/{name}/1"),
         "arn": arn("elasticloadbalancing", f"listener/app/{name}/1"),
