@@ -49,6 +49,10 @@ release: export STACK := $(value STACK)
 release: setup ## the image that pre runs becomes VERSION=v1.2.3
 	$(RUN) -m commands.release "$$VERSION" --stack "$$STACK"
 
+recover: export STACK := $(value STACK)
+recover: setup ## the state of STACK=pre in order after an interrupted update; deletes nothing
+	$(RUN) -m commands.recover "$$STACK"
+
 settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
 	$(RUN) -m settings.document
 
@@ -62,4 +66,4 @@ requirements: ## pin, with hashes, what requirements.in and requirements-dev.in 
 clean: ## what the rehearsal and the tests keep between runs
 	rm -rf .cache
 
-.PHONY: help setup rehearse test unit coverage engine lint format base release settings requirements clean
+.PHONY: help setup rehearse test unit coverage engine lint format base release recover settings requirements clean

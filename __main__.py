@@ -29,7 +29,7 @@ provider = aws.Provider(
     allowed_account_ids=place.account_ids,
     default_tags={"tags": tags},
 )
-existing = find_existing(settings, provider, region=place.region, repository=project)
+existing = find_existing(settings, provider, region=place.region, repository=project, stack=stack)
 opts = ResourceOptions(providers=[provider])
 
 found = existing.image

@@ -12,6 +12,7 @@ from components.network import NetworkArgs, find_network, find_zones
 from components.secrets import Secret, find_secrets
 from components.service import Account, find_account
 from settings import arguments
+from settings.interrupted import Interrupted, find_interrupted
 from settings.model import SUBNET_COUNT, Settings
 
 BUILDING_STACK = "pre"
@@ -30,8 +31,12 @@ class Existing:
     secrets: dict[str, Secret]
 
 
-def find_existing(settings: Settings, provider: aws.Provider, *, region: str, repository: str) -> Existing:
-    """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't."""
+def find_existing(settings: Settings, provider: aws.Provider, *, region: str, repository: str, stack: str) -> Existing:
+    """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't.
+
+    It also raises Interrupted where an earlier update of `stack` was, and left what this one might make again.
+    """
+    begun = find_interrupted(stack)
     account = find_account(provider, region=region)
     zone = find_zone(provider, zone=settings.zone)
     capacity = settings.capacity
@@ -42,7 +47,9 @@ def find_existing(settings: Settings, provider: aws.Provider, *, region: str, re
     image = None
     if settings.build is None:
         image = find_image(provider, repository=repository, tag=settings.tag, owner=BUILDING_STACK)
-    find_all([account, zone, ami, network, *secrets.values(), *([image] if image else [])])
+    find_all([begun, account, zone, ami, network, *secrets.values(), *([image] if image else [])])
+    if begun.value:
+        raise Interrupted(stack, begun.value)
     return Existing(
         account=account.value,
         zone_id=zone.value,
