@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -26,6 +28,7 @@ from commands.orphans import Orphan, orphans
 from commands.pulumi_command import PulumiError, exported, pulumi, session
 
 _LOCK = re.compile(r"created by (?P<user>.*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
+_TORN, _ATTRIBUTES = "EOF", ".attrs"
 PROVIDER = "pulumi:providers:aws"
 
 State = dict[str, Any]
@@ -88,6 +91,8 @@ def release_locks(stack: str) -> list[str]:
         # The engine says who holds a stack when it is refused one; under its own name, a stack is never renamed.
         pulumi("stack", "rename", stack, "--stack", stack)
     except PulumiError as error:
+        if _TORN in str(error):
+            raise
         found = locks(str(error))
     else:
         found = []
@@ -160,8 +165,32 @@ def _needs(resource: Mapping[str, Any]) -> set[str]:
     return {*(resource.get("dependencies") or []), resource.get("parent", ""), provider}
 
 
+def mended(folder: Path) -> list[str]:
+    """Delete the records of attributes in a state's folder that a killed engine left empty, and say so.
+
+    Without one, the engine takes a file as it is; an empty one it can't read.
+    """
+    torn = [each for each in sorted(folder.rglob(f"*{_ATTRIBUTES}")) if each.stat().st_size == 0]
+    for each in torn:
+        each.unlink()
+    return [
+        f"{each.name.removesuffix(_ATTRIBUTES)} can be read again: {each} was empty, and is deleted" for each in torn
+    ]
+
+
 def recover(stack: str) -> list[str]:
     """Bring the state of `stack` in order, and say what was done, line by line; raises RecoverError where it can't."""
+    try:
+        return _recovered(stack)
+    except PulumiError as error:
+        url = json.loads(pulumi("whoami", "--verbose", "--json"))["url"] if _TORN in str(error) else ""
+        done = mended(Path(unquote(urlsplit(url).path)) / ".pulumi") if url.startswith("file:") else []
+        if not done:
+            raise
+        return done + _recovered(stack)
+
+
+def _recovered(stack: str) -> list[str]:
     with ThreadPoolExecutor() as pool:
         aws, state_there = pool.submit(session, stack), pool.submit(exported, stack)
         done = release_locks(stack)

@@ -1,5 +1,6 @@
 """Ways to interrupt `pulumi up` at a moment that is told by what has happened, and to look at what it left behind."""
 
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from contextlib import suppress
 from typing import IO, Any, cast
 
 from rehearsal.surroundings import Account, Outcome, Stack, session_members
-from tests.engine.deployments import state
+from tests.engine.deployments import answer, state
 
 MOMENT_COMES_SECONDS = 150
 Moment = Callable[[str], object]
@@ -56,12 +57,11 @@ def interrupted(stack: Stack, moment: Moment, *, how: Callable[[int], None]) -> 
 
 def killed(session: int) -> None:
     """Kill a session's processes, all of them, as a machine that goes down does."""
-    while members := session_members(session):
-        for member in members:
+    for _ in range(3):  # one may be starting another
+        for member in session_members(session):
             with suppress(ProcessLookupError):
                 os.kill(member, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(session, os.WNOHANG)
+        time.sleep(0.02)
 
 
 def seen(*patterns: str, and_then: Callable[[], object] = lambda: True) -> Moment:
@@ -69,8 +69,8 @@ def seen(*patterns: str, and_then: Callable[[], object] = lambda: True) -> Momen
     return lambda output: all(re.search(pattern, output) for pattern in patterns) and and_then()
 
 
-def recovered(stack: Stack) -> str:
-    """What `make recover` says of the stack."""
+def recovered(stack: Stack, *, clean: bool = True) -> str:
+    """What `make recover` says of the stack; that nothing is left over, where it is to be `clean`."""
     done = subprocess.run(
         [sys.executable, "-m", "commands.recover", stack.name],
         cwd=stack.workspace.directory,
@@ -80,21 +80,36 @@ def recovered(stack: Stack) -> str:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "not in its state" not in done.stdout, done.stdout
+    assert not (clean and "not in its state" in done.stdout), done.stdout
     return done.stdout
 
 
-def pending(stack: Stack) -> list[str]:
-    """The types of the creations that the state has as begun."""
-    operations = _exported(stack).get("pending_operations") or []
+def pending(stack: Stack) -> list[str] | None:
+    """The types of the creations that the state has as begun; None where a killed engine left it unreadable."""
+    exported = stack.run("stack", "export", check=False)
+    if exported.status:
+        assert "EOF" in exported.output, exported.output
+        return None
+    operations = answer(exported)["deployment"].get("pending_operations") or []
     return [each["resource"]["type"] for each in operations if each["type"] == "creating"]
 
 
-def _exported(stack: Stack) -> dict[str, Any]:
-    import json  # noqa: PLC0415
-
-    exported: dict[str, Any] = json.loads(stack.run("stack", "export").output)
-    return dict(exported["deployment"])
+def begin_again(stack: Stack, *types: str) -> list[dict[str, Any]]:
+    """Make the state what it was before AWS had answered for resources of these types; returns them."""
+    file = next((stack.workspace.directory.parent / "state").rglob(f"stacks/*/{stack.name}.json"))
+    content = json.loads(file.read_text())
+    latest = content["checkpoint"]["latest"]
+    again = [
+        {name: value for name, value in each.items() if name not in ("id", "outputs", "created", "modified")}
+        for each in latest["resources"]
+        # A record that may be overwritten is made again, and what needs it isn't.
+        if each["type"] in types and not each["inputs"].get("allowOverwrite")
+    ]
+    urns = {each["urn"] for each in again}
+    latest["resources"] = [each for each in latest["resources"] if each["urn"] not in urns]
+    latest["pending_operations"] = [{"type": "creating", "resource": each} for each in again]
+    file.write_text(json.dumps(content))
+    return again
 
 
 # What there is
