@@ -28,7 +28,7 @@ from commands.recover import (
     recover,
     resolved,
 )
-from tests.unit.mocked_engine import Deployment
+from tests.unit.mocked_engine import PROJECT
 from tests.unit.stack_files import STACKS, run_program, stack_file, values
 
 TAGS = {"Project": "backend", "Environment": "pre", "ManagedBy": "pulumi"}
@@ -138,7 +138,8 @@ def test_without_ps_a_process_is_asked_for_by_its_number(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_type_of_the_program_is_found_or_made_again(stack: str) -> None:
-    made: Deployment = run_program(stack, {"booklink-backend:tag": "v1.2.3"} | dict(values(stack_file(stack))), preview=True)
+    given = {f"{PROJECT}:tag": "v1.2.3"} | values(stack_file(stack))
+    made = run_program(stack, given, preview=True)
     types = {each.type for each in made.resources if not each.type.startswith(("pulumi:", "booklink:"))}
     assert len(types) > 20
     assert types - FINDERS.keys() - MADE_AGAIN.keys() == set(), "recover knows no way to these"
@@ -153,7 +154,7 @@ AWS_RULE = {
     "CidrIpv4": "0.0.0.0/0",
     "SecurityGroupRuleId": "sgr-1",
 }
-    "IpProtocol": "tcp",
+TABLE = {"routeTableId": "rtb-1"}
 ROUTES = [{"DestinationCidrBlock": "10.0.0.0/16"}, {"DestinationCidrBlock": "0.0.0.0/0"}]
 ALIAS = {"zoneId": "Z1", "name": "be.example.com", "type": "A", "aliases": [{"name": "lb.example.org"}]}
 AWS_ALIAS = {"Name": "be.example.com.", "Type": "A", "AliasTarget": {"DNSName": "dualstack.lb.example.org."}}
