@@ -85,8 +85,15 @@ def _runs(pid: int) -> bool:
     return True
 
 
+def backend() -> str:
+    """Return the URL of where the state is kept."""
+    return str(json.loads(pulumi("whoami", "--verbose", "--json"))["url"])
+
+
 def release_locks(stack: str) -> list[str]:
     """Release the locks of processes that are gone, and say so; raises RecoverError where one may be in use."""
+    if backend().startswith("http"):
+        return []  # Pulumi Cloud ends a lock by itself, and says by itself who has one
     try:
         # The engine says who holds a stack when it is refused one; under its own name, a stack is never renamed.
         pulumi("stack", "rename", stack, "--stack", stack)
@@ -183,8 +190,9 @@ def recover(stack: str) -> list[str]:
     try:
         return _recovered(stack)
     except PulumiError as error:
-        url = json.loads(pulumi("whoami", "--verbose", "--json"))["url"] if _TORN in str(error) else ""
-        done = mended(Path(unquote(urlsplit(url).path)) / ".pulumi") if url.startswith("file:") else []
+        folder = urlsplit(backend())
+        is_torn = _TORN in str(error) and folder.scheme == "file"
+        done = mended(Path(unquote(folder.path)) / ".pulumi") if is_torn else []
         if not done:
             raise
         return done + _recovered(stack)

@@ -569,7 +569,8 @@ if words[:2] == ["stack", "rename"]:
 if words[:1] == ["cancel"]:
     (folder / "locked").unlink()
 if words[:2] == ["stack", "export"]:
-    fails("unreadable")
+    if any(not each.stat().st_size for each in folder.rglob(".pulumi/*.attrs")):
+        sys.exit("error: failed to load checkpoint: EOF")
     print((folder / "state").read_text())
 if words[:2] == ["stack", "import"]:
     (folder / "state").write_text(sys.stdin.read())
@@ -578,8 +579,8 @@ if words[:1] == ["refresh"]:
 if words[:1] == ["config"]:
     print('{{"aws:region": {{"value": "eu-central-1"}}}}')
 if words[:1] == ["whoami"]:
-    (folder / "unreadable").unlink()
-    print('{{"url": "file://' + str(folder) + '"}}')
+    url = (folder / "url").read_text() if (folder / "url").exists() else folder.as_uri()
+    print('{{"url": "' + url + '"}}')
 """
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -677,19 +678,32 @@ def test_the_lock_of_another_machine_stays(engine: Path, capsys: pytest.CaptureF
     assert not [call for call in calls(engine) if call.startswith("cancel")]
 
 
-@pytest.mark.parametrize("torn", ["locked", "unreadable"])
-def test_a_folder_with_empty_attributes_is_mended_first(engine: Path, torn: str) -> None:
+def test_a_folder_with_empty_attributes_is_mended_first(engine: Path) -> None:
     (engine / ".pulumi").mkdir()
     (engine / ".pulumi" / "pre.json.attrs").touch()
-    (engine / "unreadable").write_text("error: failed to load checkpoint: EOF")
-    if torn == "locked":
-        (engine / "unreadable").rename(engine / "locked")
-        (engine / "unreadable").touch()
-        with pytest.raises(PulumiError, match="EOF"):
-            recover("pre")
-        return
+    (engine / "locked").write_text("error: EOF")
+    with pytest.raises(PulumiError, match="EOF"):
+        recover("pre")
+    (engine / "locked").unlink()
+    (engine / ".pulumi" / "pre.json.attrs").touch()
     [said] = recover("pre")
     assert said.startswith("pre.json can be read again")
+
+
+def test_a_bucket_that_can_not_be_read_is_left_alone(engine: Path) -> None:
+    (engine / ".pulumi").mkdir()
+    (engine / ".pulumi" / "pre.json.attrs").touch()
+    (engine / "url").write_text(f"s3://bucket{engine}")
+    with pytest.raises(PulumiError, match="failed to load checkpoint: EOF"):
+        recover("pre")
+    assert (engine / ".pulumi" / "pre.json.attrs").exists()
+
+
+def test_pulumi_cloud_has_no_lock_to_look_for(engine: Path) -> None:
+    (engine / "url").write_text("https://app.pulumi.com/ann")
+    (engine / "locked").write_text(LOCKED.format(host="ci-1", pid=7))
+    assert recover("pre") == []
+    assert not [call for call in calls(engine) if call.startswith("stack rename")]
 
 
 def test_without_the_pulumi_command_that_is_said(
