@@ -177,10 +177,11 @@ def _dns_name(name: str) -> str:
 
 
 def _certificate(env: Environment, inputs: Inputs) -> list[str]:
-    return [arn for arn, domain in _certificates(env) if domain == inputs["domainName"]]
+    return [arn for arn, domain in certificates(env) if domain == inputs["domainName"]]
 
 
-def _certificates(env: Environment) -> list[tuple[str, str]]:
+def certificates(env: Environment) -> list[tuple[str, str]]:
+    """Return the environment's certificates: the ARN and the domain of each."""
     acm = env.client("acm")
     found = env.listed("acm", "list_certificates", "CertificateSummaryList")
     arns = [(each["CertificateArn"], each["DomainName"]) for each in found]
@@ -250,10 +251,18 @@ def _log_group(env: Environment, inputs: Inputs) -> list[str]:
 
 
 def _identity_provider(env: Environment, inputs: Inputs) -> list[str]:
-    """There is one for each URL in an account, and its ARN ends with that."""
-    host = str(inputs["url"]).removeprefix("https://")
-    found = env.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
-    return [each["Arn"] for each in found if each["Arn"].partition("/")[2] == host]
+    """There is one for each URL in an account, and its ARN ends with that; it may be another environment's."""
+    iam, host = env.client("iam"), str(inputs["url"]).removeprefix("https://")
+    arns = [each["Arn"] for each in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    found = [arn for arn in arns if arn.partition("/")[2] == host]
+    return [
+        arn for arn in found if env.owns(iam.list_open_id_connect_provider_tags(OpenIDConnectProviderArn=arn)["Tags"])
+    ]
+
+
+def _policy(env: Environment, inputs: Inputs) -> list[str]:
+    found = env.listed("iam", "list_policies", "Policies", Scope="Local", PathPrefix=inputs.get("path", "/"))
+    return [each["Arn"] for each in found if each["PolicyName"] == inputs["name"]]
 
 
 FINDERS: dict[str, Finder] = {
@@ -277,6 +286,7 @@ FINDERS: dict[str, Finder] = {
         "iam", "get_instance_profile", lambda inputs: str(inputs["name"]), InstanceProfileName="name"
     ),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _identity_provider,
+    "aws:iam/policy:Policy": _policy,
     "aws:iam/role:Role": _named("iam", "get_role", lambda inputs: str(inputs["name"]), RoleName="name"),
     "aws:iam/rolePolicy:RolePolicy": _named(
         "iam",
@@ -301,6 +311,7 @@ MADE_AGAIN = {
     "aws:ecr/lifecyclePolicy:LifecyclePolicy": "is one for each repository: putting it again gives the same",
     "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": "is a setting of the cluster",
     "aws:ecs/taskDefinition:TaskDefinition": "gets another revision, and earlier ones stay in any case",
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "is one for each role and policy: again is the same",
     "docker:index/image:Image": "is built and pushed again under the same tag",
 }
 """Types of which nothing is doubled where they are created again, and why."""

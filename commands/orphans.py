@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from commands.interrupted import Environment, _certificates
+from commands.interrupted import Environment, certificates
 
 DESCRIBED_AT_ONCE = 10
 """The fewest that one call of ECS and of the load balancers' API takes."""
@@ -89,7 +89,7 @@ def _load_balancing(operation: str, key: str, identity: str, command: str) -> Ca
 
 
 def _certificates_left(env: Environment) -> Found:
-    for arn, _ in _certificates(env):
+    for arn, _ in certificates(env):
         yield Orphan(id=arn, command=f"aws acm delete-certificate --certificate-arn {arn}")
 
 
@@ -132,6 +132,11 @@ def _roles(env: Environment) -> Found:
         yield Orphan(id=role, command=f"aws iam delete-role --role-name {role}")
 
 
+def _policies(env: Environment) -> Found:
+    for each in env.listed("iam", "list_policies", "Policies", Scope="Local", PathPrefix=_role_path(env.tags)):
+        yield Orphan(id=each["Arn"], command=f"aws iam delete-policy --policy-arn {each['Arn']}")
+
+
 def _own_roles(env: Environment) -> list[str]:
     return [each["RoleName"] for each in env.listed("iam", "list_roles", "Roles", PathPrefix=_role_path(env.tags))]
 
@@ -167,6 +172,7 @@ LISTS: tuple[Callable[[Environment], Any], ...] = (
     _instance_profiles,
     _role_policies,
     _roles,
+    _policies,
     _rules,
     _ec2("describe_security_groups", "SecurityGroups", "GroupId", "delete-security-group --group-id"),
     _ec2("describe_subnets", "Subnets", "SubnetId", "delete-subnet --subnet-id"),

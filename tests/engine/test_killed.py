@@ -25,7 +25,7 @@ from tests.engine.interruptions import (
 )
 
 TAGS = {"Project": PROJECT, "Environment": "pre", "ManagedBy": "pulumi"}
-GITHUBS = {"aws:iam/openIdConnectProvider:OpenIdConnectProvider"}
+GITHUBS = {"aws:iam/openIdConnectProvider:OpenIdConnectProvider", "aws:iam/policy:Policy"}
 OURS = [{"Name": "tag:Environment", "Values": ["pre"]}]
 
 MOMENTS: dict[str, tuple[str, Callable[[Account], Any], str]] = {

@@ -320,6 +320,12 @@ FOUND: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         },
         "/backend/pre/2",
     ),
+    (
+        "aws:iam/policy:Policy",
+        {"name": "pre-1a", "path": "/backend/pre/"},
+        {"list_policies": {"Policies": [{"PolicyName": "x", "Arn": "a"}, {"PolicyName": "pre-1a", "Arn": "b"}]}},
+        "b",
+    ),
     ("aws:iam/role:Role", {"name": "task-1a"}, {"get_role": {}}, "task-1a"),
     ("aws:iam/rolePolicy:RolePolicy", {"role": "task-1a", "name": "p"}, {"get_role_policy": {}}, "task-1a:p"),
     ("aws:iam/instanceProfile:InstanceProfile", {"name": "pre-1a"}, {"get_instance_profile": {}}, "pre-1a"),
@@ -329,7 +335,8 @@ FOUND: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {
             "list_open_id_connect_providers": {
                 "OpenIDConnectProviderList": [{"Arn": "arn:aws:iam::1:oidc-provider/token.example.com"}]
-            }
+            },
+            "list_open_id_connect_provider_tags": {"Tags": OURS},
         },
         "arn:aws:iam::1:oidc-provider/token.example.com",
     ),
@@ -366,6 +373,13 @@ def test_another_error_of_aws_is_no_absence() -> None:
 def test_a_record_that_points_elsewhere_is_somebody_elses() -> None:
     answer = {"ResourceRecordSets": [{**AWS_ALIAS, "AliasTarget": {"DNSName": "other.example.org."}}]}
     assert FINDERS["aws:route53/record:Record"](env(list_resource_record_sets=answer), ALIAS) == []
+
+
+def test_an_identity_provider_of_another_environment_is_not_taken() -> None:
+    kind = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
+    [(inputs, answers)] = [(each[1], each[2]) for each in FOUND if each[0] == kind]
+    others = answers | {"list_open_id_connect_provider_tags": {"Tags": OTHERS}}
+    assert FINDERS[kind](env(**others), inputs) == []
 
 
 def test_a_record_that_may_be_overwritten_is_made_again() -> None:
