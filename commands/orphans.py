@@ -11,6 +11,8 @@ from typing import Any
 
 from commands.interrupted import Environment, certificates
 
+SERVICES = ("acm", "autoscaling", "ec2", "ecs", "elbv2", "iam")
+
 DESCRIBED_AT_ONCE = 10
 """The fewest that one call of ECS and of the load balancers' API takes."""
 
@@ -29,7 +31,7 @@ Found = Iterator[Orphan]
 def orphans(env: Environment, known: Sequence[str]) -> list[Orphan]:
     """Return what is the environment's and none of the `known` IDs, in an order in which it can be deleted."""
     # Clients are made here, since boto3 makes them in one thread at a time.
-    for service in ("acm", "autoscaling", "ec2", "ecs", "elbv2", "iam"):
+    for service in SERVICES:
         env.client(service)
     with ThreadPoolExecutor(max_workers=len(LISTS)) as pool:
         found = chain.from_iterable(pool.map(lambda listed: list(listed(env)), LISTS))

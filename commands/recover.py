@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.interrupted import FINDERS, MADE_AGAIN, Environment
-from commands.orphans import Orphan, orphans
+from commands.orphans import SERVICES, Orphan, orphans
 from commands.pulumi_command import PulumiError, exported, pulumi, session
 
 _LOCK = re.compile(r"created by (?P<user>.*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
@@ -200,7 +200,7 @@ def recover(stack: str) -> list[str]:
 
 def _recovered(stack: str) -> list[str]:
     with ThreadPoolExecutor() as pool:
-        aws, state_there = pool.submit(session, stack), pool.submit(exported, stack)
+        aws, state_there = pool.submit(_ready, stack), pool.submit(exported, stack)
         done = release_locks(stack)
         env = environment(state := state_there.result(), aws.result())
     if env is None:
@@ -221,6 +221,14 @@ def _recovered(stack: str) -> list[str]:
     if pending:
         state = _save(stack, state, ids)
     return done + _lines(orphans(env, [str(each.get("id")) for each in _resources(state)]))
+
+
+def _ready(stack: str) -> Any:
+    """Return a session that has read what it needs to know of AWS's services: half a second, while Pulumi answers."""
+    aws = session(stack)
+    for service in SERVICES:
+        aws.client(service)
+    return aws
 
 
 def _save(stack: str, state: State, ids: Mapping[str, str]) -> State:

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -106,13 +105,11 @@ def test_a_record_that_stands_in_the_way_is_imported(pre: Stack, account: Accoun
     assert (ids[REPOSITORY], ids[LOG_GROUP]) == (PROJECT, KEPT_LOG), "what was imported stayed"
 
 
-def test_nothing_is_to_recover_and_that_is_soon_told(pre: Stack) -> None:
+def test_there_is_nothing_to_recover(pre: Stack) -> None:
     [recipe] = recipes("After an interrupted update")
     assert recipe.startswith("make recover STACK=pre\n")
-    begun = time.monotonic()
     said = followed(pre, recipe.splitlines()[0].replace("make recover STACK=", ".venv/bin/python -m commands.recover "))
     assert "Nothing of pre is interrupted" in said
-    assert time.monotonic() - begun < 10, "seconds, on a machine that does other things too"
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["of the history", "of the bucket's versions"])
