@@ -53,6 +53,10 @@ release: setup ## the image that pre runs becomes VERSION=v1.2.3; with COMMIT=..
 label: setup ## the image that pre runs gets the label of COMMIT=..., from which it was built
 	$(RUN) -m commands.release --stack "$$STACK" --commit "$$COMMIT"
 
+recover: export STACK := $(value STACK)
+recover: setup ## the state of STACK=pre in order after an interrupted update; deletes nothing
+	$(RUN) -m commands.recover "$$STACK"
+
 settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
 	$(RUN) -m settings.document
 
@@ -66,4 +70,4 @@ requirements: ## pin, with hashes, what requirements.in and requirements-dev.in 
 clean: ## what the rehearsal and the tests keep between runs
 	rm -rf .cache
 
-.PHONY: help setup rehearse test unit coverage engine lint format base release label settings requirements clean
+.PHONY: help setup rehearse test unit coverage engine lint format base release label recover settings requirements clean

@@ -30,7 +30,7 @@ provider = aws.Provider(
     allowed_account_ids=place.account_ids,
     default_tags={"tags": tags},
 )
-existing = find_existing(settings, provider, place, repository=project, tags=tags)
+existing = find_existing(settings, provider, place, project=project, stack=stack, tags=tags)
 opts = ResourceOptions(providers=[provider])
 
 found = existing.image

@@ -14,6 +14,7 @@ from components.network import NetworkArgs, find_network, find_zones
 from components.secrets import Secret, find_secrets, find_versions
 from components.service import Account, find_account
 from settings import arguments
+from settings.interrupted import Interrupted, find_interrupted
 from settings.model import SUBNET_COUNT, Settings
 from settings.reading import Place
 
@@ -40,12 +41,14 @@ class Existing:
 
 
 def find_existing(
-    settings: Settings, provider: aws.Provider, place: Place, *, repository: str, tags: Mapping[str, str]
+    settings: Settings, provider: aws.Provider, place: Place, *, project: str, stack: str, tags: Mapping[str, str]
 ) -> Existing:
     """Return what the settings name, found in the account of `provider`; raises Missing, naming all that isn't.
 
-    `tags` are those that tell this environment's resources from others.
+    `tags` are those that tell this environment's resources from others; the repository has the project's name. It also
+    raises Interrupted where an earlier update of `stack` was, and left what this one might make again.
     """
+    begun = find_interrupted(stack)
     region = place.region
     account = find_account(provider, region=region)
     zone = find_zone(provider, zone=settings.zone)
@@ -59,7 +62,7 @@ def find_existing(
     if settings.build is None:
         image = find_image(
             provider,
-            repository=repository,
+            repository=project,
             tag=settings.tag,
             owner=BUILDING_STACK,
             architecture=capacity.instance.architecture,
@@ -71,7 +74,9 @@ def find_existing(
     if settings.github:
         github = find_provider(provider, tags=tags, builds=settings.build is not None, owner=BUILDING_STACK)
     optional = [lookup for lookup in (image, github) if lookup]
-    find_all([account, zone, ami, network, *secrets.values(), *versions.values(), *optional])
+    find_all([begun, account, zone, ami, network, *secrets.values(), *versions.values(), *optional])
+    if begun.value:
+        raise Interrupted(stack, begun.value)
     return Existing(
         account=account.value,
         zone_id=zone.value,

@@ -51,6 +51,7 @@ SERVICES = (
     "logs",
     "monitoring",
     "route53",
+    "s3",
     "scheduler",
     "secretsmanager",
     "sns",
