@@ -29,7 +29,7 @@ def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
 
 
 def deploy(live: Stack, tag: str, *, check: bool = True) -> Outcome:
-    return live.run("up", "--yes", "--config", f"tag={tag}", check=check)
+    return live.run("up", "--yes", "--skip-preview", "--config", f"tag={tag}", check=check)
 
 
 def migrations(live: Stack) -> list[dict[str, Any]]:
@@ -165,7 +165,7 @@ def mended(live: Stack, late: Outcome) -> str:  # noqa: ARG001 - it comes first
     """The good image with a good command, whose task runs already, as after an update that was killed; its ARN."""
     adjust(live.workspace, "live", {"migration": {"command": ["migrate"], "timeout": 120}})
     outputs, pending = live.outputs(), migrations(live)[-1]
-    slow = {"SAMPLE_FAULT": "slow-start", "SAMPLE_START_SECONDS": "20"}
+    slow = {"SAMPLE_FAULT": "slow-start", "SAMPLE_START_SECONDS": "40"}
     override = {
         "name": "backend",
         "command": ["migrate"],
@@ -178,7 +178,6 @@ def mended(live: Stack, late: Outcome) -> str:  # noqa: ARG001 - it comes first
         overrides={"containerOverrides": [override]},
         startedBy="migration",
     )["tasks"]
-    assert changes(live) == {"aws:ecs/service:Service": "update"}
     deploy(live, "v1.2.0")
     return str(started["taskArn"])
 
