@@ -1,6 +1,7 @@
 """The wait for a deployment, inside of a Pulumi program."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,9 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout, "POLL_INTERVAL", 0)
 
 
-def roll(account: FakeAccount | Exception, monkeypatch: pytest.MonkeyPatch, *, preview: bool = False) -> Deployment:
+def roll(
+    account: FakeAccount | Exception, monkeypatch: pytest.MonkeyPatch, *, preview: bool = False, timeout: int = 900
+) -> Deployment:
     def clients(region: str, profile: str | None) -> Clients:
         assert (region, profile) == ("eu-central-1", "work")
         if isinstance(account, Exception):
@@ -35,7 +38,7 @@ def roll(account: FakeAccount | Exception, monkeypatch: pytest.MonkeyPatch, *, p
         auto_scaling_group_name=TARGET.auto_scaling_group,
         region="eu-central-1",
         profile="work",
-        timeout=900,
+        timeout=timeout,
     )
     return run(lambda: Rollout("pre", args), preview=preview)
 
@@ -93,6 +96,24 @@ def test_the_report_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
     going = deployment("ecs-svc/3", OLD, "IN_PROGRESS", runningCount=0)
     with pytest.raises(RolloutFailed, match="Serving now: nothing"):
         roll(FakeAccount(states=[[failed, going]]), monkeypatch)
+
+
+def test_a_deployment_whose_time_is_over_is_ended_before_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(FakeAccount):
+        def stop_service_deployment(self, **asked: Any) -> None:
+            super().stop_service_deployment(**asked)
+            self.states = [[deployment("ecs-svc/3", OLD, "COMPLETED")]]
+
+    account = Late(
+        states=[[deployment("ecs-svc/2", NEW, runningCount=0), deployment("ecs-svc/1", OLD, status="ACTIVE")]],
+        breaker=True,
+        history=[{"serviceDeploymentArn": "arn", "status": "IN_PROGRESS", "sourceServiceRevisions": [{"arn": "r"}]}],
+    )
+    with pytest.raises(RolloutFailed) as raised:
+        roll(account, monkeypatch, timeout=0)
+    assert account.stopped_deployments == [("arn", "ROLLBACK")]
+    assert "(service.deploymentTimeout); ECS was told to go back\n" in str(raised.value)
+    assert "Serving now: 1 task(s) of backend:1" in str(raised.value)
 
 
 def test_an_error_of_aws_is_worded_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
