@@ -206,6 +206,33 @@ def describe_images(original: Any, data: Mapping[str, Any]) -> Any:
     return _responses.json_response(shown)
 
 
+@mend.replaces(_ecr, "_batch_delete_image")
+def delete_images(original: Any, data: Mapping[str, Any]) -> Any:
+    """A tag goes alone while its image has others; an image that goes can't be pulled any more, by its digest neither.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
+    """
+    name = data.get("repositoryName", "")
+    if name not in _ecr._repositories:
+        return original(data)
+    deleted, failures = [], []
+    for asked in data.get("imageIds") or []:
+        image = _ecr._find_image(name, asked)
+        if image is None:
+            failure = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
+            failures.append({"imageId": asked, **failure})
+            continue
+        tags, tag = image.get("imageTags") or [], asked.get("imageTag")
+        gone = list(tags) if asked.get("imageDigest") else [tag]
+        image["imageTags"] = [each for each in tags if each not in gone]
+        if not image["imageTags"]:
+            _ecr._images[name].remove(image)
+            (_ecr._manifest_blobs.get(name) or {}).pop(image["imageDigest"], None)
+        identity = {"imageDigest": image["imageDigest"]}
+        deleted += [identity | {"imageTag": each} for each in gone] or [identity]
+    return _responses.json_response({"imageIds": deleted, "failures": failures})
+
+
 @mend.replaces(_ecr, "_get_download_url_for_layer")
 def download_url(original: Any, data: Mapping[str, Any]) -> Any:
     """A layer's URL, or its image's configuration's, works for a while and for whoever has it: it is presigned.

@@ -115,6 +115,22 @@ def test_a_pull_needs_each_of_its_rights(account: Account, image: str, missing: 
     assert denied(has, arn, missing, resource) in reason
 
 
+def test_an_image_that_was_deleted_cant_be_pulled(account: Account, image: str) -> None:
+    digest = image.partition("@")[2]
+    [found] = account.ecr.describe_images(repositoryName="probe", imageIds=[{"imageDigest": digest}])["imageDetails"]
+    [tag] = found["imageTags"]
+    [pushed] = account.ecr.batch_get_image(repositoryName="probe", imageIds=[{"imageTag": tag}])["images"]
+    account.ecr.put_image(repositoryName="probe", imageManifest=pushed["imageManifest"], imageTag=f"{tag}-too")
+    account.ecr.batch_delete_image(repositoryName="probe", imageIds=[{"imageTag": tag}])
+    has = role(account, EVERYTHING)
+    definition = account.define(role=has, image=image)
+    gone = account.ecr.batch_delete_image(repositoryName="probe", imageIds=[{"imageTag": f"{tag}-too"}])
+    assert gone["imageIds"] == [{"imageDigest": digest, "imageTag": f"{tag}-too"}], "it had another tag until now"
+    reason = stopped(account, account.run(definition))
+    assert reason.startswith("CannotPullContainerError: Error response from daemon: ")
+    assert "not found" in reason
+
+
 def test_an_instance_uses_an_image_that_it_has_where_it_may_not_pull(account: Account, image: str) -> None:
     account.reached(account.run(account.define(role=role(account, EVERYTHING), image=image)), "RUNNING")
     account.reached(account.run(account.define(role=role(account, [allow(LOGGING)]), image=image)), "RUNNING")

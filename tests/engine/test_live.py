@@ -1,11 +1,10 @@
 """The environment that finds its image by its tag: releases, and deployments that fail."""
 
-import json
 import re
 
 import pytest
 
-from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace, get
+from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
     PROJECT,
@@ -13,9 +12,11 @@ from tests.engine.deployments import (
     SERVICE_ALONE,
     adjust,
     changes,
-    errors,
+    deploy,
+    fails,
     push,
     service,
+    version,
 )
 from tests.waiting import until
 
@@ -37,15 +38,6 @@ def up(live: Stack) -> Outcome:
     return deploy(live, "v1.0.0")
 
 
-def deploy(live: Stack, tag: str, *, check: bool = True) -> Outcome:
-    return live.run("up", "--yes", "--config", f"tag={tag}", check=check)
-
-
-def version(live: Stack) -> str:
-    page = get(live.workspace.account, f"{live.outputs()['url']}/info")
-    return str(json.loads(page.body)["version"])
-
-
 @pytest.mark.usefixtures("up")
 def test_a_release_serves(live: Stack) -> None:
     assert version(live) == "v1.0.0"
@@ -62,12 +54,6 @@ def crashed(live: Stack, up: Outcome) -> tuple[Outcome, Prober]:  # noqa: ARG001
     with Prober(live.workspace.account, live.outputs()["url"]) as prober:
         outcome = deploy(live, "v1.1.0", check=False)
     return outcome, prober
-
-
-def fails(outcome: Outcome) -> None:
-    assert outcome.status != 0, outcome.output
-    assert errors(outcome) == 1, outcome.output
-    assert "Traceback" not in outcome.output, outcome.output
 
 
 def test_a_deployment_that_crashes_fails_and_says_why(crashed: tuple[Outcome, Prober]) -> None:
