@@ -30,8 +30,8 @@ def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
         push(account, tag, base=tools.base_image, fault=fault)
     settings: dict[str, Any] = {
         "promotedOnly": False,
-        # An instance has room for two tasks, and the sample takes this much after a moment.
-        "container": {"memory": 128, "memoryReservation": None, "stopTimeout": 5},
+        # Enough for what serves, and soon eaten up: a target that gets healthy before would be asked, and lost.
+        "container": {"memory": 256, "memoryReservation": None, "stopTimeout": 5},
         "health": QUICK_HEALTH,
         "service": {"min": 1, "max": 1, "deploymentTimeout": BOUND},
         "capacity": {"min": 1, "max": 1},

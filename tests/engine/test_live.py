@@ -113,6 +113,7 @@ def test_one_that_is_unhealthy_fails_and_names_the_health_check(live: Stack) -> 
     fails(outcome)
     assert outcome.seconds < 180, "ECS gave up before the deployment's own time limit"
     assert "Task failed ELB health checks" in outcome.output
+    assert "due to (reason Health checks failed with these codes: [503])" in outcome.output, "told before the rollback"
     assert "doesn't answer health.path with a code of health.matcher" in outcome.output
     assert version(live) == "v1.2.0"
 

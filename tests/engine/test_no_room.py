@@ -49,7 +49,7 @@ def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
 def occupied(live: Stack) -> Iterator[str]:
     """Somebody's own task, which takes the memory that the deployment needs; its ARN."""
     ecs, outputs = live.workspace.account.client("ecs"), live.outputs()
-    container = {"name": "other", "image": outputs["image"], "memory": 1200, "environment": []}
+    container = {"name": "other", "image": outputs["image"], "memory": 1500}
     execution = ecs.describe_task_definition(taskDefinition=outputs["taskDefinition"])["taskDefinition"]
     definition = ecs.register_task_definition(
         family="other", containerDefinitions=[container], executionRoleArn=execution["executionRoleArn"]
