@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from components.container_definition import log_stream
-from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget
+from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget, UnreadyTask
 
 Clock = Callable[[], float]
 T = TypeVar("T")
@@ -28,6 +28,7 @@ ROLLBACK_TIMEOUT = 60.0
 LOG_LINES = 15
 MAX_TASKS_IN_REPORT = 5
 EVENTS_IN_REPORT = 5
+CAUSES = ("is unhealthy in", "unable to place a task")
 LAUNCHES_IN_REPORT = 2
 
 State = Literal["running", "completed", "failed"]
@@ -74,6 +75,12 @@ class DeploymentWatch:
     progress: str = ""
     _stopped: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _started: float = field(init=False)
+    _told_to_go_back: bool = False
+    _created: Any = None
+    _waiting: int = 0
+    _unready: list[UnreadyTask] = field(default_factory=list)
+    _unhealthy: list[UnhealthyTarget] = field(default_factory=list)
+    _unread: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._started = self.clock()
@@ -92,6 +99,7 @@ class DeploymentWatch:
         if mine is None or (mine["status"] != "PRIMARY" and mine.get("rolloutState") != "FAILED"):
             self.reason = why_gone(service, self.target.task_definition, was_seen=bool(self.deployment_id))
             return "failed"
+        self._created = mine.get("createdAt")
         state = mine.get("rolloutState", "COMPLETED")
         self.progress = progress_of(mine)
         if state == "COMPLETED":
@@ -100,9 +108,7 @@ class DeploymentWatch:
             self.reason = mine.get("rolloutStateReason", "") or "ECS gave the deployment up"
             return "failed"
         if elapsed > self.timeout:
-            self.reason = (
-                f"it was not complete after {self.timeout:.0f} s (service.deploymentTimeout); ECS goes on trying"
-            )
+            self.reason = f"it was not complete after {self.timeout:.0f} s (service.deploymentTimeout)"
             return "failed"
         return "running"
 
@@ -110,12 +116,12 @@ class DeploymentWatch:
         """Whether ECS is done with going back: a completed deployment serves, or there is none to go back to."""
         primary = _primary(self._service())
         if primary is None or primary["id"] == self.deployment_id:
-            return True
+            return not self._told_to_go_back
         return bool(primary.get("rolloutState", "COMPLETED") == "COMPLETED")
 
     def report(self) -> FailedDeployment:
         """Gather what is known of the failure."""
-        unread: list[str] = []
+        unread = [*self._unread]
         _try(self._remember_stopped_tasks, unread)
         service = self._service()
         newest = sorted(self._stopped.values(), key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
@@ -130,10 +136,11 @@ class DeploymentWatch:
             reason=self.reason,
             stopped_tasks=stopped,
             stopped_count=len(newest),
-            waiting_tasks=_try(self._waiting_tasks, unread) or 0,
+            unready_tasks=self._unready,
+            waiting_tasks=self._waiting or _try(self._waiting_tasks, unread) or 0,
             failed_launches=_try(self._failed_launches, unread) or [],
-            unhealthy_targets=_try(self._unhealthy_targets, unread) or [],
-            events=[event["message"] for event in service.get("events", [])[:EVENTS_IN_REPORT]],
+            unhealthy_targets=self._unhealthy or _try(self._unhealthy_targets, unread) or [],
+            events=told(service.get("events", []), since=self._created),
             serving=serving(service),
             try_again=self._try_again(service),
             unread=sorted(set(unread)),
@@ -151,13 +158,25 @@ class DeploymentWatch:
 
     def _waiting_tasks(self) -> int:
         """Return how many tasks of the deployment have no instance yet."""
+        return sum(task.get("lastStatus") == "PROVISIONING" for task in self._live_tasks())
+
+    def _unready_tasks(self) -> list[UnreadyTask]:
+        """Return the tasks of the deployment that have an instance, the newest first."""
+        tasks = [task for task in self._live_tasks() if task.get("lastStatus") != "PROVISIONING"]
+        tasks.sort(key=lambda task: str(task.get("createdAt", "")), reverse=True)
+        return [self._unready_task(task) for task in tasks[:MAX_TASKS_IN_REPORT]]
+
+    def _unready_task(self, task: Mapping[str, Any]) -> UnreadyTask:
+        task_id, health = task["taskArn"].rsplit("/", 1)[-1], task.get("healthStatus", "UNKNOWN")
+        status = task["lastStatus"] + ("" if health == "UNKNOWN" else f" and {health}")
+        lines = _last_log_lines(self.clients.logs, log_group=self.target.log_group, task_id=task_id)
+        return UnreadyTask(id=task_id, status=status, log_lines=lines)
+
+    def _live_tasks(self) -> list[Mapping[str, Any]]:
         ecs, cluster = self.clients.ecs, self.target.cluster
         arns = ecs.list_tasks(cluster=cluster, serviceName=self.target.service, desiredStatus="RUNNING")["taskArns"]
         tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
-        return sum(
-            task.get("taskDefinitionArn") == self.target.task_definition and task.get("lastStatus") == "PROVISIONING"
-            for task in tasks
-        )
+        return [task for task in tasks if task.get("taskDefinitionArn") == self.target.task_definition]
 
     def _failed_launches(self) -> list[str]:
         """Return why instances could not be launched, newest first: a quota, no capacity, an AMI that is gone."""
@@ -195,6 +214,45 @@ class DeploymentWatch:
             for described in answer["TargetHealthDescriptions"]
             if described["TargetHealth"]["State"] == "unhealthy"
         ]
+
+    def end_trying(self) -> None:
+        """Have ECS go back from a deployment that it still tries, where it does so by itself from one that failed.
+
+        `reason` then says what ECS was told. A service's first deployment has nothing to go back to.
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
+        """
+        service = self._service()
+        primary = _primary(service)
+        if primary is None or primary["id"] != self.deployment_id or primary.get("rolloutState") != "IN_PROGRESS":
+            return
+        self._remember_causes()
+        breaker = service.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {})
+        self.reason += "; " + (self._stop_deployment() if breaker.get("rollback") else "ECS goes on trying")
+
+    def _remember_causes(self) -> None:
+        """What still waits or runs tells why; it is gone once ECS has gone back."""
+        self._waiting = _try(self._waiting_tasks, self._unread) or 0
+        self._unready = _try(self._unready_tasks, self._unread) or []
+        self._unhealthy = _try(self._unhealthy_targets, self._unread) or []
+
+    def _stop_deployment(self) -> str:
+        """Stop the service's deployment that is in progress: there is one at a time. Return what was done, in words."""
+        ecs = self.clients.ecs
+        try:
+            ongoing = ecs.list_service_deployments(
+                cluster=self.target.cluster, service=self.target.service, status=["PENDING", "IN_PROGRESS"]
+            )["serviceDeployments"]
+            arns = [each["serviceDeploymentArn"] for each in ongoing[:1]]
+            if not arns:
+                return "ECS ended it then"
+            found = ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"]
+            if not any(each.get("sourceServiceRevisions") for each in found):
+                return "it is the service's first, with nothing to go back to, so ECS goes on trying"
+            ecs.stop_service_deployment(serviceDeploymentArn=arns[0], stopType="ROLLBACK")
+        except Exception as error:  # noqa: BLE001 botocore's errors, which a preview is not to load
+            return f"ECS could not be told to go back, and goes on trying: {error}"
+        self._told_to_go_back = True
+        return "ECS was told to go back"
 
 
 def stopped_task(task: Mapping[str, Any], *, logs: Any, log_group: str, unread: list[str]) -> StoppedTask:
@@ -236,6 +294,14 @@ def _ended_badly(task: Mapping[str, Any]) -> bool:
     """Whether a task ended otherwise than by ECS's own plan, in which it makes way for another."""
     planned = task.get("stoppedReason", "").startswith("Scaling activity initiated by")
     return task.get("lastStatus") == "STOPPED" and not planned
+
+
+def told(events: Sequence[Mapping[str, Any]], *, since: Any) -> list[str]:
+    """Return what ECS told of since then, newest first: the last few, and before them what is a cause."""
+    messages = [event["message"] for event in events if since is None or event.get("createdAt", since) >= since]
+    earlier = messages[EVENTS_IN_REPORT:]
+    causes = [next((message for message in earlier if sign in message), "") for sign in CAUSES]
+    return messages[:EVENTS_IN_REPORT] + [cause for cause in causes if cause]
 
 
 def newest_deployment(deployments: list[Mapping[str, Any]], task_definition: str) -> str:

@@ -4,10 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from components.remedies import remedy
+
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
-KILLED = 137
-"""Exit code of a process that SIGKILL ended: 128 and the signal's number."""
+_TWICE = re.compile(r"(operation error .+): \1$")
+"""How the ECS agent has an error of AWS's: explained, and then once more."""
+
+_REQUEST = re.compile(r"(?i)request ?id: [\w-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +22,15 @@ class StoppedTask:
     reason: str
     exit_code: int | None = None
     container_reason: str = ""
+    log_lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadyTask:
+    """A task that ran when the time was over, and its last log lines."""
+
+    id: str
+    status: str
     log_lines: Sequence[str] = ()
 
 
@@ -34,8 +47,9 @@ class UnhealthyTarget:
 class FailedDeployment:
     """What is known of a deployment that failed.
 
-    `waiting_tasks` have no instance yet, and `failed_launches` say why instances could not be launched. `try_again` is
-    the command that deploys the same once more; `unread` is what AWS refused to say.
+    `unready_tasks` ran, but not well enough in time; `waiting_tasks` have no instance yet, and `failed_launches` say
+    why instances could not be launched. `try_again` is the command that deploys the same once more; `unread` is what
+    AWS refused to say.
     """
 
     service: str
@@ -45,6 +59,7 @@ class FailedDeployment:
     serving: str
     stopped_tasks: Sequence[StoppedTask] = field(default_factory=list)
     stopped_count: int = 0
+    unready_tasks: Sequence[UnreadyTask] = field(default_factory=list)
     waiting_tasks: int = 0
     failed_launches: Sequence[str] = field(default_factory=list)
     unhealthy_targets: Sequence[UnhealthyTarget] = field(default_factory=list)
@@ -78,6 +93,8 @@ def _lines(failed: FailedDeployment) -> list[str]:
         lines += _ending(alike)
     if failed.stopped_count > len(failed.stopped_tasks):
         lines.append(f"  {failed.stopped_count - len(failed.stopped_tasks)} more task(s) stopped before these.")
+    for unready in failed.unready_tasks:
+        lines += [f"  Task {unready.id} was {unready.status} when the time was over.", *_log(unready.log_lines)]
     lines += [f"  Target {t.id} is unhealthy: {t.reason} {t.description}".rstrip() for t in failed.unhealthy_targets]
     if failed.waiting_tasks:
         lines.append(f"  {failed.waiting_tasks} task(s) wait for an instance with room.")
@@ -96,59 +113,43 @@ def _alike(tasks: Sequence[StoppedTask]) -> list[list[StoppedTask]]:
     """Return the tasks in groups that ended alike, newest first: one cause is to be read once."""
     groups: dict[tuple[object, ...], list[StoppedTask]] = {}
     for task in tasks:
-        groups.setdefault((task.reason, task.exit_code, task.container_reason, *task.log_lines), []).append(task)
+        reasons = (_REQUEST.sub("", text.replace(f"/{task.id}", "")) for text in (task.reason, task.container_reason))
+        groups.setdefault((*reasons, task.exit_code, *task.log_lines), []).append(task)
     return list(groups.values())
 
 
 def _ending(alike: list[StoppedTask]) -> list[str]:
     task, *others = alike
     also = f", and {len(others)} more like it" if others else ""
-    lines = [f"  Task {task.id} stopped{also}: {task.reason or 'ECS gives no reason'}"]
-    if task.exit_code is not None or task.container_reason:
+    lines = [f"  Task {task.id} stopped{also}: {_once(task.reason) or 'ECS gives no reason'}"]
+    # ECS gives a container's reason as the task's too, where it kept the task from starting.
+    reason = "" if task.container_reason in task.reason else _once(task.container_reason)
+    if task.exit_code is not None or reason:
         ending = [] if task.exit_code is None else [f"exit code {task.exit_code}"]
-        lines.append("    Container: " + ", ".join(ending + [task.container_reason] * bool(task.container_reason)))
-    if task.log_lines:
-        lines += ["    Its last log lines:", *(f"      | {line}" for line in task.log_lines)]
-    elif task.exit_code is not None:
-        lines.append("    It logged nothing.")
-    return lines
+        lines.append("    Container: " + ", ".join(ending + [reason] * bool(reason)))
+    return lines + _log(task.log_lines, ran=task.exit_code is not None)
+
+
+def _once(reason: str) -> str:
+    return _TWICE.sub(r"\1", reason)
+
+
+def _log(log_lines: Sequence[str], *, ran: bool = True) -> list[str]:
+    if log_lines:
+        return ["    Its last log lines:", *(f"      | {line}" for line in log_lines)]
+    return ["    It logged nothing."] if ran else []
 
 
 def _advice(failed: FailedDeployment) -> str:
-    """Return what to do, by the most telling of the signs."""
-    ends = " ".join(f"{task.reason} {task.container_reason}" for task in failed.stopped_tasks)
-    signs = f"{ends} {failed.reason} {' '.join(failed.events)}"
-    exit_codes = {task.exit_code for task in failed.stopped_tasks} - {None}
-    for sign, advice in _ADVICE.items():
-        if sign in signs:
-            return advice
-    if failed.failed_launches:
-        return "the Auto Scaling group can't launch an instance; AWS's reason above names what is short or wrong"
-    if failed.waiting_tasks:
-        return "no instance has room for the task; raise capacity.max, or see why no instance has joined the cluster"
-    if KILLED in exit_codes:
-        return "the container was killed: by itself, or for memory (container.memory)"
-    if exit_codes - {0}:
-        return "the container ended by itself; its last log lines above say why"
-    return "look at the events above, and at the service in the ECS console"
-
-
-_ADVICE = {
-    "OutOfMemory": "the container needed more memory than container.memory allows; raise it, or have it use less",
-    "CannotPull": "the image can't be pulled; the reason above says whether it is missing, or may not be read",
-    "ResourceInitializationError": "something that the task needs to start can't be had, most often a secret; "
-    "the reason above names it",
-    "ELB health checks": "the container runs, but doesn't answer health.path with a code of health.matcher within "
-    "health.timeout; where it only starts slowly, raise health.gracePeriod",
-    "is unhealthy in": "the container runs, but doesn't answer health.path with a code of health.matcher within "
-    "health.timeout; where it only starts slowly, raise health.gracePeriod",
-    "unable to place a task": "no instance has room for the task; the event above says of what, and capacity.max how "
-    "many instances there may be",
-}
-"""What to do, by a part of what ECS says; of several, the first counts.
-
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
-"""
+    ends = [f"{task.reason} {task.container_reason}" for task in failed.stopped_tasks]
+    return remedy(
+        endings=ends,
+        words=[failed.reason, *failed.events],
+        exit_codes=[task.exit_code for task in failed.stopped_tasks if task.exit_code is not None],
+        failed_launches=failed.failed_launches,
+        waiting=bool(failed.waiting_tasks),
+        unready=bool(failed.unready_tasks),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,7 @@ class Rollout(pulumi.ComponentResource):
             await asyncio.sleep(POLL_INTERVAL)
         if state == "completed":
             return
+        await asyncio.to_thread(watch.end_trying)
         await self._let_ecs_go_back(watch)
         raise RolloutFailed(render(await asyncio.to_thread(watch.report)))
 

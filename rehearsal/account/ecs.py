@@ -216,7 +216,7 @@ def delete_cluster(original: Any, data: Any) -> Any:
 
 @mend.replaces(_ecs, "_register_task_definition")
 def register_task_definition(original: Any, data: Any) -> Any:
-    """A container on EC2 has a memory limit or a reservation, or its task has a limit.
+    """A container on EC2 has a memory limit or a reservation, or its task has a limit; secrets need an execution role.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
     """
@@ -226,5 +226,10 @@ def register_task_definition(original: Any, data: Any) -> Any:
                 "ClientException",
                 f"Invalid setting for container '{container.get('name')}'. At least one of 'memory' or "
                 "'memoryReservation' must be specified.",
+            )
+        if container.get("secrets") and not data.get("executionRoleArn"):
+            return _error(
+                "ClientException",
+                "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
             )
     return original(data)

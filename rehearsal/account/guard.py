@@ -4,8 +4,8 @@
   session or an IAM user. By the Docker bridge and the address of task credentials, sessions of roles may ask.
 - No web page may ask: a request from another origin is refused, so is a host name that isn't the account's own (a page
   can have its own name point here), and no answer allows one to read it.
-- Without a signature, tasks get their credentials and their metadata, by paths that nobody guesses. The registry asks
-  for the password of this run.
+- Without a signature, tasks get their credentials and their metadata, and whoever asked for a layer's URL the layer, by
+  paths that nobody guesses. The registry asks for the password of this run.
 
 Requests for load balancers never come here: they are everybody's, as on AWS, and reach containers only.
 """
@@ -110,6 +110,8 @@ async def _serve(app: Application, addresses: Collection[str], scope: Scope, rec
         # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html
         service = _imds if path.startswith(CREDENTIALS) else _metadata
         await _answer(send, await service.handle_request(method, path, {}, b"", {}))
+    elif method == "GET" and path.startswith(images.LAYERS):
+        await _answer(send, images.layer(path))
     elif _app._is_ecr_registry_path(path):
         if inside or not knows_password(headers):
             refused = _ecr._registry_error(401, "UNAUTHORIZED", "no basic auth credentials", {})

@@ -18,9 +18,10 @@ Record = dict[str, Any]
 
 NO_CANDIDATE = "No rollback candidate was found to run the rollback."
 ROLLED_BACK = "Service deployment rolled back because the circuit breaker threshold was exceeded."
+REQUESTED = "Service deployment rolled back because StopServiceDeployment was called."
 SUPERSEDED = "Service deployment stopped because a newer one began."
 
-_ONGOING = ("IN_PROGRESS", "ROLLBACK_IN_PROGRESS")
+_ONGOING = ("IN_PROGRESS", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS")
 _BRIEF = (
     "serviceDeploymentArn",
     "serviceArn",
@@ -31,7 +32,12 @@ _BRIEF = (
     "status",
     "statusReason",
 )
-_BREAKER = {"IN_PROGRESS": "MONITORING", "SUCCESSFUL": "MONITORING_COMPLETE", "STOPPED": "MONITORING_COMPLETE"}
+_BREAKER = {
+    "IN_PROGRESS": "MONITORING",
+    "ROLLBACK_REQUESTED": "MONITORING",
+    "SUCCESSFUL": "MONITORING_COMPLETE",
+    "STOPPED": "MONITORING_COMPLETE",
+}
 
 _records = _responses.AccountRegionScopedDict()
 _revisions = _responses.AccountRegionScopedDict()
@@ -88,17 +94,23 @@ def end(service: Record, deployment: Record, status: str, reason: str | None = N
 
 
 def roll_back(service: Record, deployment: Record, back: Record) -> None:
-    """Note that the circuit breaker goes from a deployment to `back`, which is a part of it in the history."""
+    """Note that ECS goes from a deployment to `back`, which is a part of it in the history."""
     record = _record(service, deployment)
     now = time.time()
+    reason = REQUESTED if record["status"] == "ROLLBACK_REQUESTED" else ROLLED_BACK
     record.update(
         status="ROLLBACK_IN_PROGRESS",
-        statusReason=ROLLED_BACK,
+        statusReason=reason,
         updatedAt=now,
-        rollback={"reason": ROLLED_BACK, "startedAt": now, "serviceRevisionArn": back["_revision"]},
+        rollback={"reason": reason, "startedAt": now, "serviceRevisionArn": back["_revision"]},
         _failures=deployment["failedTasks"],
         _deployment=back["id"],
     )
+
+
+def rollback_is_requested(service: Record, deployment: Record) -> bool:
+    """Whether StopServiceDeployment was called for a deployment, and ECS hasn't begun to go back."""
+    return bool(_record(service, deployment)["status"] == "ROLLBACK_REQUESTED")
 
 
 def _arn(service: Record, kind: str) -> str:
@@ -107,6 +119,12 @@ def _arn(service: Record, kind: str) -> str:
 
 def _record(service: Record, deployment: Record) -> Record:
     return next(each for each in _records[service["serviceArn"]] if each["_deployment"] == deployment["id"])
+
+
+def _watching(record: Record) -> str:
+    """What the circuit breaker does: it triggers a rollback that nobody asked for."""
+    asked_for = (record.get("rollback") or {}).get("reason") == REQUESTED
+    return "MONITORING_COMPLETE" if asked_for else _BREAKER.get(record["status"], "TRIGGERED")
 
 
 def _described(record: Record) -> Record:
@@ -123,7 +141,7 @@ def _described(record: Record) -> Record:
             "pendingTaskCount": deployment.get("pendingCount", 0),
         },
         "deploymentCircuitBreaker": {
-            "status": _BREAKER.get(record["status"], "TRIGGERED") if breaker.get("enable") else "DISABLED",
+            "status": _watching(record) if breaker.get("enable") else "DISABLED",
             "failureCount": record.get("_failures", deployment.get("failedTasks", 0)),
             "threshold": int(_ecs._circuit_breaker_threshold(service)),
         },
@@ -145,7 +163,7 @@ def list_service_deployments(_original: Any, data: Any) -> Any:
     with tasks.lock:
         service = tasks.service(data)
         if service is None:
-            return _responses.error_response_json("ServiceNotFoundException", "Service not found.", 400)
+            return _error("ServiceNotFoundException", "Service not found.")
         window, statuses = data.get("createdAt") or {}, data.get("status") or []
         listed = [
             {key: each[key] for key in _BRIEF if key in each}
@@ -175,6 +193,32 @@ def describe_service_deployments(_original: Any, data: Any) -> Any:
             if each["serviceDeploymentArn"] in asked
         }
         return _answer("serviceDeployments", asked, known)
+
+
+@mend.adds(_ecs, "StopServiceDeployment")
+def stop_service_deployment(data: Any) -> Any:
+    """An ongoing deployment goes back to the last that completed; one that goes back already goes on.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
+    """
+    with tasks.lock:
+        asked, kind = data.get("serviceDeploymentArn"), data.get("stopType") or "ROLLBACK"
+        known = (each for records in _records.values() for each in records)
+        record = next((each for each in known if each["serviceDeploymentArn"] == asked), None)
+        if record is None:
+            return _error("ServiceDeploymentNotFoundException", "Service deployment not found.")
+        if kind != "ROLLBACK":
+            return _error("InvalidParameterException", f"The stop type {kind} is not supported; valid: ROLLBACK.")
+        if record["status"] not in _ONGOING:
+            return _error("ConflictException", f"The service deployment is not in progress: it is {record['status']}.")
+        if record["status"] == "IN_PROGRESS":
+            record.update(status="ROLLBACK_REQUESTED", updatedAt=time.time())
+            tasks.woken.set()
+        return _responses.json_response({"serviceDeploymentArn": asked})
+
+
+def _error(code: str, message: str) -> Any:
+    return _responses.error_response_json(code, message, 400)
 
 
 @mend.replaces(_ecs, "_describe_service_revisions")

@@ -9,6 +9,7 @@ import fnmatch
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,25 @@ https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html"""
 def login(reference: str) -> dict[str, str] | None:
     """How Docker logs in for an image of this account's registry; None for one of another."""
     return {"username": USER, "password": PASSWORD} if reference.startswith(f"{_registry()}/") else None
+
+
+LAYERS = "/layers/"
+"""Where layers are downloaded without credentials, by what nobody guesses."""
+
+LAYER_VALID = 3600.0
+"""Seconds for which a layer's URL works."""
+
+_links: dict[str, tuple[float, str, str]] = {}
+"""When a link ends to work, and the repository and digest that it leads to, by its path's last part."""
+
+
+def layer(path: str) -> tuple[int, dict[str, str], bytes]:
+    """The bytes of a layer by the path of its URL, or S3's refusal of a link that is wrong or too old."""
+    until, name, digest = _links.get(path.removeprefix(LAYERS), (0.0, "", ""))
+    held = (_ecr._layer_blobs.get(name) or {}).get(digest)
+    if time.monotonic() >= until or held is None:
+        return 403, {"Content-Type": "application/xml"}, b"<Error><Code>AccessDenied</Code></Error>"
+    return 200, {"Content-Type": "application/octet-stream", "Content-Length": str(len(held))}, bytes(held)
 
 
 def _registry() -> str:
@@ -184,6 +204,54 @@ def describe_images(original: Any, data: Mapping[str, Any]) -> Any:
         image = _ecr._find_image(name, {"imageDigest": each["imageDigest"]})
         each["imageSizeInBytes"] = size(name, image["imageManifest"])
     return _responses.json_response(shown)
+
+
+@mend.replaces(_ecr, "_batch_delete_image")
+def delete_images(original: Any, data: Mapping[str, Any]) -> Any:
+    """A tag goes alone while its image has others; an image that goes can't be pulled any more, by its digest neither.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchDeleteImage.html
+    """
+    name = data.get("repositoryName", "")
+    if name not in _ecr._repositories:
+        return original(data)
+    deleted, failures = [], []
+    for asked in data.get("imageIds") or []:
+        image = _ecr._find_image(name, asked)
+        if image is None:
+            failure = {"failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
+            failures.append({"imageId": asked, **failure})
+            continue
+        tags, tag = image.get("imageTags") or [], asked.get("imageTag")
+        gone = list(tags) if asked.get("imageDigest") else [tag]
+        image["imageTags"] = [each for each in tags if each not in gone]
+        if not image["imageTags"]:
+            _ecr._images[name].remove(image)
+            (_ecr._manifest_blobs.get(name) or {}).pop(image["imageDigest"], None)
+        identity = {"imageDigest": image["imageDigest"]}
+        deleted += [identity | {"imageTag": each} for each in gone] or [identity]
+    return _responses.json_response({"imageIds": deleted, "failures": failures})
+
+
+@mend.replaces(_ecr, "_get_download_url_for_layer")
+def download_url(original: Any, data: Mapping[str, Any]) -> Any:
+    """A layer's URL, or its image's configuration's, works for a while and for whoever has it: it is presigned.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetDownloadUrlForLayer.html
+    """
+    answer = original(data)
+    name, digest = data.get("repositoryName", ""), data.get("layerDigest", "")
+    if answer[0] != OK:
+        return answer
+    if digest not in (_ecr._layer_blobs.get(name) or {}):
+        message = f"The layer with digest '{digest}' does not exist in the repository with name '{name}'"
+        return _responses.error_response_json("LayersNotFoundException", message, 400)
+    now = time.monotonic()
+    for old in [each for each, (until, _, _) in _links.items() if until <= now]:
+        del _links[old]
+    identity = secrets.token_urlsafe(32)
+    _links[identity] = (now + LAYER_VALID, name, digest)
+    return _responses.json_response({"downloadUrl": f"http://{_registry()}{LAYERS}{identity}", "layerDigest": digest})
 
 
 @mend.replaces(_ecr, "handle_request")

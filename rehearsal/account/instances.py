@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bootstrap_container_
 import base64
 import binascii
 import ipaddress
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ mend = Mends()
 # SSH, Docker's and the agent's own.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
 RESERVED_PORTS = (22, 2375, 2376, 51678, 51679)
+VCPU_QUOTA = "ACCOUNT_VCPU_QUOTA"
+"""The environment variable with how many vCPUs may run in this account; not set, as many as are asked for."""
 # How long an instance takes to boot and its agent to join the cluster: minutes on AWS, seconds here.
 JOINS_AFTER = 1.0
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html (dockerSecurityOptions)
@@ -114,6 +117,26 @@ def record_of(reference: str) -> dict[str, Any] | None:
     return None
 
 
+def _check_quota(vcpus: int) -> None:
+    """Refuse what goes beyond the account's quota of vCPUs, where it was started with one.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-on-demand-instances.html#ec2-on-demand-instances-limits
+
+    Raises:
+        ValueError: EC2's message.
+    """
+    limit = int(os.environ.get(VCPU_QUOTA) or 0)
+    running = [each for each in _ec2._instances.values() if each["State"]["Name"] in ("pending", "running")]
+    if limit and vcpus + sum(hardware(each["InstanceType"]).vcpus for each in running) > limit:
+        raise ValueError(
+            f"You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance "
+            "bucket that the specified instance type belongs to. Please visit "
+            "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 "
+            "instance "
+            "failed."
+        )
+
+
 def launch(template: Mapping[str, Any], subnet_id: str, tags: Mapping[str, str], instance_type: str = "") -> str:
     """Launch one instance from launch template data, in a subnet, and have it join its cluster.
 
@@ -147,6 +170,7 @@ def launch(template: Mapping[str, Any], subnet_id: str, tags: Mapping[str, str],
     for number, (key, value) in enumerate(all_tags.items(), 1):
         parameters |= {f"TagSpecification.1.Tag.{number}.Key": key, f"TagSpecification.1.Tag.{number}.Value": value}
     kind = hardware(parameters["InstanceType"])
+    _check_quota(kind.vcpus)
     known = set(_ec2._instances)
     status, _, body = _ec2._run_instances({"MinCount": "1", "MaxCount": "1", **parameters})
     if status != OK:

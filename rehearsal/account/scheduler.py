@@ -149,9 +149,11 @@ def _judge(service: Record, deployment: Record, found: list[Task]) -> Record:
         _stop_unhealthy(service, task)
     for task in _of(deployment, found):
         _count(service, deployment, task)
-    breaks = _breaker(service).get("enable") and deployment["rolloutState"] == "IN_PROGRESS"
-    if breaks and deployment["failedTasks"] >= _ecs._circuit_breaker_threshold(service):
-        _fail(service, deployment, found)
+    if deployment["rolloutState"] == "IN_PROGRESS":
+        if history.rollback_is_requested(service, deployment):
+            _stop_deployment(service, deployment, found)
+        elif _breaker(service).get("enable") and deployment["failedTasks"] >= _ecs._circuit_breaker_threshold(service):
+            _fail(service, deployment, found)
     return primary(service) or deployment
 
 
@@ -213,25 +215,37 @@ def _fail(service: Record, deployment: Record, found: list[Task]) -> None:
     """
     deployment.update(rolloutState="FAILED", rolloutStateReason=_FAILED, desiredCount=0, updatedAt=time.time())
     _event(service, f"(deployment {deployment['id']}) deployment failed: tasks failed to start.")
-    completed = service.get("_completed")
     if deployment.get("_rollback"):
         history.end(service, deployment, "ROLLBACK_FAILED", _FAILED)
     elif not _breaker(service).get("rollback"):
         history.end(service, deployment, "STOPPED", _FAILED)
-    elif completed is None:
+    else:
+        _go_back(service, deployment, found, cause="ECS deployment circuit breaker")
+
+
+def _stop_deployment(service: Record, deployment: Record, found: list[Task]) -> None:
+    """Go back because StopServiceDeployment was called.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
+    """
+    deployment.update(
+        rolloutState="FAILED", rolloutStateReason=history.REQUESTED, desiredCount=0, updatedAt=time.time()
+    )
+    _go_back(service, deployment, found, cause="StopServiceDeployment")
+
+
+def _go_back(service: Record, deployment: Record, found: list[Task], *, cause: str) -> None:
+    completed = service.get("_completed")
+    if completed is None:
         history.end(service, deployment, "ROLLBACK_FAILED", history.NO_CANDIDATE)
         _stop(service, _live(_of(deployment, found)), _scaling(deployment))
-    else:
-        _go_back(service, deployment, completed, found)
-
-
-def _go_back(service: Record, deployment: Record, completed: Record, found: list[Task]) -> None:
+        return
     _event(service, f"rolling back to deployment {completed['id']}.")
     back = {
         **_ecs._make_deployment(completed["taskDefinition"], service["desiredCount"]),
         **{key: completed[key] for key in ("launchType", "capacityProviderStrategy", "_revision", "_digests")},
         "rolloutState": "IN_PROGRESS",
-        "rolloutStateReason": f"ECS deployment circuit breaker: rolling back to deploymentId {completed['id']}.",
+        "rolloutStateReason": f"{cause}: rolling back to deploymentId {completed['id']}.",
         "_rollback": True,
         "_shown_until": time.monotonic() + ROLLBACK_SHOWN,
     }

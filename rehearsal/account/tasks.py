@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.images import Image
 
-from rehearsal.account import capacity, containers, images, placement, targets
+from rehearsal.account import capacity, containers, execution, images, placement, targets
 from rehearsal.account.mending import OK, Mends, ministack
 from rehearsal.account.needs import need
 
@@ -68,6 +69,8 @@ class _Running(NamedTuple):
 
 
 _running: dict[str, _Running] = {}
+_pulled: dict[tuple[str, str], Image] = {}
+"""The images that an instance has, by its ID and what it pulled."""
 
 
 def own_label() -> str:
@@ -275,9 +278,13 @@ def _start_container(task: Task, wanted: Record, container: Record, described: R
         options = containers.docker_options(container, wanted)
     except containers.NotHereError as error:
         raise StartError(f"CannotCreateContainerError: {error}") from error
-    secret = _secrets(container)
-    image = _pull(client, task, container, described)
-    log = _log_stream(container, task)
+    who = execution.agent(task, wanted)
+    try:
+        secret = execution.injected(who, container)
+        image = _pull(client, who, task, container, described)
+        log = _log_stream(who, container, task)
+    except execution.AgentError as error:
+        raise StartError(str(error)) from error
     environment = {**options.get("environment", {}), **secret, **_environment_override(task, container["name"])}
     token = _ecs._register_metadata(
         task["taskArn"], task["clusterArn"], wanted, container, task["launchType"], environment,
@@ -333,18 +340,7 @@ def _labels(task: Task, wanted: Record, container: Record) -> dict[str, str]:
     }
 
 
-def _secrets(container: Record) -> dict[str, str]:
-    try:
-        resolved: dict[str, str] = _ecs._resolve_container_secrets(container)
-    except _ecs._SecretResolutionError as error:
-        raise StartError(
-            "ResourceInitializationError: unable to pull secrets or registry auth: "
-            f"execution resource retrieval failed: {error}"
-        ) from error
-    return resolved
-
-
-def _pull(client: docker.DockerClient, task: Task, container: Record, described: Record) -> str:
+def _pull(client: docker.DockerClient, who: execution.Agent, task: Task, container: Record, described: Record) -> str:
     # All tasks of a deployment run the digest that its tag had first:
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
     digests = task.get("_digests", {})
@@ -353,15 +349,18 @@ def _pull(client: docker.DockerClient, task: Task, container: Record, described:
     if container["name"] in digests and "@" not in reference:
         reference = f"{repository}@{digests[container['name']]}"
     task["pullStartedAt"] = task.get("pullStartedAt") or _ecs._iso()
+    pulled = (task.get("_instance_id", ""), reference)
     try:
+        execution.may_pull(who, repository)
         name, _, tag = reference.partition("@") if "@" in reference else (repository, "", _tag(reference))
         image = client.images.pull(name, tag=tag, auth_config=images.login(name))
-    except (DockerException, OSError) as error:
-        # The agent's default pull behaviour falls back to an image that the instance has.
-        try:
-            image = client.images.get(reference)
-        except (ImageNotFound, DockerException):
-            raise StartError(f"CannotPullContainerError: {containers.explanation(error)}") from error
+        _pulled[pulled] = image
+    except (DockerException, OSError, execution.AgentError) as error:
+        # The agent's default pull behaviour falls back to an image that the instance has. Docker here has more of them:
+        # those of other instances, and what was built here.
+        if pulled not in _pulled:
+            raise StartError(_cannot_pull(error)) from error
+        image = _pulled[pulled]
     task["pullStoppedAt"] = _ecs._iso()
     known = dict(each.split("@") for each in image.attrs["RepoDigests"])
     digest = known.get(repository)
@@ -371,23 +370,25 @@ def _pull(client: docker.DockerClient, task: Task, container: Record, described:
     return str(image.id)
 
 
+def _cannot_pull(error: Exception) -> str:
+    if isinstance(error, execution.AgentError):
+        return str(error)
+    return f"CannotPullContainerError: {containers.explanation(error)}"
+
+
 def _tag(reference: str) -> str:
     last = reference.rsplit("/", 1)[-1]
     return last.partition(":")[2] or "latest"
 
 
-def _log_stream(container: Record, task: Task) -> Record | None:
+def _log_stream(who: execution.Agent, container: Record, task: Task) -> Record | None:
+    """The log stream that a container writes to; None where it has none, or may not write to it."""
     config: Record | None = _ecs._awslogs_config(container, short_id(task), short_id(task))
     if config is None:
         return None
     config["region"] = config["region"] or _responses.get_region()
-    with _responses.request_scope(_responses.get_account_id(), config["region"]):
-        if not _ecs._ensure_awslogs_stream(config):
-            raise StartError(
-                "CannotStartContainerError: Error response from daemon: failed to initialize logging driver: failed to "
-                "create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist."
-            )
-    return config
+    execution.may_log(who, config)
+    return config if execution.may_write(who, config) else None
 
 
 def _register_targets(task: Task) -> None:

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from rehearsal.surroundings import Account, account
+from tests.account.roles import PULLING, allow, make_instance_profile, make_role
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ class World:
     def _template(self, cluster: str, instance_type: str) -> str:
         user_data = f"#!/bin/bash\necho ECS_CLUSTER={cluster} >> /etc/ecs/ecs.config\n"
         image = self.ssm.get_parameter(Name=f"{OPTIMIZED}/recommended/image_id")["Parameter"]["Value"]
-        self.iam.create_instance_profile(InstanceProfileName=cluster)
+        make_instance_profile(self.iam, cluster)
         created = self.ec2.create_launch_template(
             LaunchTemplateName=cluster,
             LaunchTemplateData={
@@ -163,7 +164,7 @@ class World:
         return list(found[0]["Instances"])
 
     def define(self, *, host_port: int = 0, **more: Any) -> str:
-        task = {key: more.pop(key) for key in ("taskRoleArn",) if key in more}
+        task = {key: more.pop(key) for key in ("taskRoleArn", "executionRoleArn") if key in more}
         container = {
             "name": "echo",
             "image": self.image,
@@ -616,7 +617,9 @@ def test_optimized_images_are_announced(world: World, architecture: str, path: s
 def test_a_secure_string_reaches_its_container_decrypted(world: World) -> None:
     world.ssm.put_parameter(Name="/pre/password", Type="SecureString", Value="open sesame")
     arn = world.ssm.get_parameter(Name="/pre/password")["Parameter"]["ARN"]
-    name = world.serve(world.define(secrets=[{"name": "PASSWORD", "valueFrom": arn}]), group=world.targets)
+    role = make_role(world.iam, "reads-parameters", [allow([*PULLING, "ssm:GetParameters"])])
+    definition = world.define(secrets=[{"name": "PASSWORD", "valueFrom": arn}], executionRoleArn=role)
+    name = world.serve(definition, group=world.targets)
     assert world.get()[1]["environment"]["PASSWORD"] == "open sesame"
     world.end(name)
 

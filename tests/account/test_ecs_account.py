@@ -21,6 +21,7 @@ from botocore.config import Config
 
 from rehearsal.account.keys import random_key
 from rehearsal.surroundings import free_port
+from tests.account.roles import make_instance_profile
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,7 @@ class Account:
         until("the account listens", self._listens)
         self.ecs, self.ec2, self.elbv2 = self.client("ecs"), self.client("ec2"), self.client("elbv2")
         self.ecr, self.logs, self.autoscaling = self.client("ecr"), self.client("logs"), self.client("autoscaling")
+        self.iam = self.client("iam")
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, "the account's process ended by itself"
@@ -81,6 +83,7 @@ class Account:
     def add_instances(self, count: int) -> None:
         """Instances for the tests' cluster, large enough that no test waits for room."""
         self.ecs.create_cluster(clusterName=CLUSTER)
+        make_instance_profile(self.iam, "tests")
         user_data = f"#!/bin/sh\necho ECS_CLUSTER={CLUSTER} >> /etc/ecs/ecs.config\n"
         self.ec2.create_launch_template(
             LaunchTemplateName="tests",
@@ -88,6 +91,7 @@ class Account:
                 "ImageId": "ami-0ec5a2023x8664001",
                 "InstanceType": "m5.xlarge",
                 "UserData": base64.b64encode(user_data.encode()).decode(),
+                "IamInstanceProfile": {"Name": "tests"},
             },
         )
         subnets = self.ec2.describe_subnets()["Subnets"]
@@ -131,8 +135,8 @@ class Account:
         )
         return str(group)
 
-    def define(self, **changes: Any) -> str:
-        """A task definition of the probe."""
+    def define(self, *, role: str | None = None, **changes: Any) -> str:
+        """A task definition of the probe, with an execution role where its agent is to have one."""
         container = {
             "name": "probe",
             "image": self.image,
@@ -144,8 +148,9 @@ class Account:
         }
         if variables := container.pop("variables", None):
             container["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
+        executing = {"executionRoleArn": role} if role else {}
         answer = self.ecs.register_task_definition(
-            family="probe", networkMode="bridge", containerDefinitions=[container]
+            family="probe", networkMode="bridge", containerDefinitions=[container], **executing
         )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
@@ -446,14 +451,6 @@ def test_a_task_that_cant_start_says_why_and_is_tried_again_with_a_growing_pause
     account.ecs.delete_service(cluster=CLUSTER, service=name, force=True)
 
 
-def test_a_task_whose_secret_cant_be_read_says_so(account: Account) -> None:
-    missing = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:nowhere-AbCdEf"
-    arn = account.run(account.define(secrets=[{"name": "PASSWORD", "valueFrom": missing}]))
-    reason = account.reached(arn, "STOPPED")["stoppedReason"]
-    assert reason.startswith("ResourceInitializationError: unable to pull secrets or registry auth: ")
-    assert missing in reason
-
-
 def test_targets_drain_before_their_task_is_told_to_stop(account: Account) -> None:
     group = account.target_group(delay=3)
     account.logs.create_log_group(logGroupName="/drain")
@@ -683,6 +680,51 @@ def test_a_service_that_finds_no_room_says_so_and_goes_on_as_it_is(account: Acco
     assert [each["status"] for each in history] == ["SUCCESSFUL", "STOPPED", "SUCCESSFUL"]
     assert not account.tasks(name, "STOPPED")[1:], f"{update} never had a task"
     assert account.events(name).count(words) == 1, "an event isn't repeated with every look"
+
+
+def test_a_deployment_is_stopped_and_goes_back(account: Account) -> None:
+    good = account.define()
+    name = account.serve(good)
+    account.completed(name)
+    [serving] = account.tasks(name)
+    update = account.update(name, taskDefinition=account.define(memory=1_000_000))
+    [newest] = account.ecs.list_service_deployments(cluster=CLUSTER, service=name, status=["IN_PROGRESS"])[
+        "serviceDeployments"
+    ]
+    arn = newest["serviceDeploymentArn"]
+    stop = account.ecs.stop_service_deployment
+    assert stop(serviceDeploymentArn=arn, stopType="ROLLBACK")["serviceDeploymentArn"] == arn
+    assert stop(serviceDeploymentArn=arn), "a second time changes nothing"
+
+    def gone_back() -> Any:
+        found = account.service(name)
+        return found["taskDefinition"] == good and [each["rolloutState"] for each in found["deployments"]]
+
+    until("it goes back", lambda: gone_back() == ["COMPLETED"])
+    assert update not in account.service(name)["deployments"][0]["id"]
+    assert [each["taskArn"] for each in account.tasks(name)] == [serving["taskArn"]], "the task that served still does"
+    [described] = account.ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"]
+    assert described["status"] == "ROLLBACK_SUCCESSFUL"
+    assert described["rollback"]["reason"] == "Service deployment rolled back because StopServiceDeployment was called."
+    with pytest.raises(account.ecs.exceptions.ConflictException):
+        stop(serviceDeploymentArn=arn, stopType="ROLLBACK")
+
+
+def test_a_first_deployment_that_is_stopped_has_nothing_to_go_back_to(account: Account) -> None:
+    name = account.serve(account.define(memory=1_000_000))
+    [first] = account.ecs.list_service_deployments(cluster=CLUSTER, service=name)["serviceDeployments"]
+    arn = first["serviceDeploymentArn"]
+    with pytest.raises(account.ecs.exceptions.InvalidParameterException):
+        account.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ABORT")
+    account.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+
+    def described() -> Any:
+        return account.ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"][0]
+
+    until("it fails", lambda: described()["status"] == "ROLLBACK_FAILED")
+    assert described()["statusReason"] == "No rollback candidate was found to run the rollback."
+    with pytest.raises(account.ecs.exceptions.ServiceDeploymentNotFoundException):
+        account.ecs.stop_service_deployment(serviceDeploymentArn=f"{arn}x")
 
 
 def test_a_log_group_that_there_isnt_keeps_a_task_from_starting(account: Account) -> None:

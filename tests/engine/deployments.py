@@ -13,7 +13,7 @@ from components.registry import PushedImage, digest_of, give_labels, served_labe
 from rehearsal import outsider
 from rehearsal.folders import ROOT
 from rehearsal.outsider import Outsider
-from rehearsal.surroundings import Account, Outcome, Stack, Workspace, containers, docker_login
+from rehearsal.surroundings import Account, Outcome, Stack, Workspace, containers, docker_login, get
 from settings import parse
 
 PROJECT = "booklink-backend"
@@ -112,6 +112,30 @@ def errors(outcome: Outcome) -> int:
     lines = [line.strip() for line in outcome.output.partition("Diagnostics:")[2].splitlines()]
     others = ("error: an unhandled error occurred: Program exited", "error: [ERROR] :")
     return sum(line.startswith("error:") and not line.startswith(others) for line in lines)
+
+
+def deploy(stack: Stack, tag: str, *options: str, check: bool = True) -> Outcome:
+    """Deploy the image that `tag` names."""
+    return stack.run("up", "--yes", "--config", f"tag={tag}", *options, check=check)
+
+
+def fails(outcome: Outcome) -> None:
+    """Assert that a command failed as it should: with one error, and no traceback."""
+    assert outcome.status != 0, outcome.output
+    assert errors(outcome) == 1, outcome.output
+    assert "Traceback" not in outcome.output, outcome.output
+
+
+def version(stack: Stack) -> str:
+    """The version that answers at the stack's URL."""
+    page = get(stack.workspace.account, f"{stack.outputs()['url']}/info")
+    return str(json.loads(page.body)["version"])
+
+
+def advice(outcome: Outcome) -> str:
+    """What the report of a failed deployment tells to do."""
+    [found] = [line.strip() for line in outcome.output.splitlines() if line.strip().startswith("What to do: ")]
+    return found
 
 
 def state(stack: Stack, *options: str) -> list[dict[str, Any]]:

@@ -1,11 +1,10 @@
 """The environment that finds its image by its tag: releases, and deployments that fail."""
 
-import json
 import re
 
 import pytest
 
-from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace, get
+from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
     PROJECT,
@@ -13,12 +12,14 @@ from tests.engine.deployments import (
     SERVICE_ALONE,
     adjust,
     changes,
-    errors,
+    deploy,
+    fails,
     has_served,
     push,
     pushed,
     service,
     state,
+    version,
 )
 from tests.waiting import until
 
@@ -42,15 +43,6 @@ def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
 @pytest.fixture(scope="module")
 def up(live: Stack) -> Outcome:
     return deploy(live, "v1.0.0")
-
-
-def deploy(live: Stack, tag: str, *, check: bool = True) -> Outcome:
-    return live.run("up", "--yes", "--config", f"tag={tag}", check=check)
-
-
-def version(live: Stack) -> str:
-    page = get(live.workspace.account, f"{live.outputs()['url']}/info")
-    return str(json.loads(page.body)["version"])
 
 
 @pytest.mark.usefixtures("up")
@@ -96,12 +88,6 @@ def crashed(live: Stack, up: Outcome) -> tuple[Outcome, Prober]:  # noqa: ARG001
     with Prober(live.workspace.account, live.outputs()["url"]) as prober:
         outcome = deploy(live, "v1.1.0", check=False)
     return outcome, prober
-
-
-def fails(outcome: Outcome) -> None:
-    assert outcome.status != 0, outcome.output
-    assert errors(outcome) == 1, outcome.output
-    assert "Traceback" not in outcome.output, outcome.output
 
 
 def test_a_deployment_that_crashes_fails_and_says_why(crashed: tuple[Outcome, Prober]) -> None:
@@ -169,6 +155,7 @@ def test_one_that_is_unhealthy_fails_and_names_the_health_check(live: Stack) -> 
     fails(outcome)
     assert outcome.seconds < 180, "ECS gave up before the deployment's own time limit"
     assert "Task failed ELB health checks" in outcome.output
+    assert "due to (reason Health checks failed with these codes: [503])" in outcome.output, "told before the rollback"
     assert "doesn't answer health.path with a code of health.matcher" in outcome.output
     assert version(live) == "v1.2.0"
 

@@ -47,7 +47,7 @@ class LogErrors:
 
 @dataclass(kw_only=True)
 class FakeAccount:
-    """`states` are the service's deployments, one list a look, of which the last stays.
+    """`states` are the service's deployments, one list a look, of which the last stays; `history` those that ECS keeps.
 
     Each call that `refused` names raises what AWS raises where it isn't permitted.
     """
@@ -60,6 +60,9 @@ class FakeAccount:
     events: list[str] = field(default_factory=list)
     running_tasks: list[dict[str, Any]] = field(default_factory=list)
     activities: list[dict[str, str]] = field(default_factory=list)
+    breaker: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stopped_deployments: list[tuple[str, str]] = field(default_factory=list)
     refused: tuple[str, ...] = ()
     exceptions: type[LogErrors] = LogErrors
     now: float = 0.0
@@ -77,7 +80,38 @@ class FakeAccount:
         deployments = self.states[min(self.looks, len(self.states) - 1)]
         self.looks += 1
         events = [{"message": message} for message in self.events]
-        return {"services": [{"serviceName": "backend", "deployments": deployments, "events": events}]}
+        breaker = {"deploymentCircuitBreaker": {"enable": self.breaker, "rollback": self.breaker}}
+        return {
+            "services": [
+                {
+                    "serviceName": "backend",
+                    "deployments": deployments,
+                    "events": events,
+                    "deploymentConfiguration": breaker,
+                }
+            ]
+        }
+
+    def list_service_deployments(self, *, cluster: str, service: str, status: list[str]) -> dict[str, Any]:
+        self._permit("ListServiceDeployments")
+        assert (cluster, service) == (self.target.cluster, self.target.service)
+        brief = [
+            {"serviceDeploymentArn": each["serviceDeploymentArn"]} for each in self.history if each["status"] in status
+        ]
+        return {"serviceDeployments": brief}
+
+    def describe_service_deployments(self, *, serviceDeploymentArns: list[str]) -> dict[str, Any]:  # noqa: N803 boto3's
+        self._permit("DescribeServiceDeployments")
+        assert serviceDeploymentArns, "ECS takes from 1 to 20"
+        return {
+            "serviceDeployments": [
+                each for each in self.history if each["serviceDeploymentArn"] in serviceDeploymentArns
+            ]
+        }
+
+    def stop_service_deployment(self, *, serviceDeploymentArn: str, stopType: str) -> None:  # noqa: N803 boto3's
+        self._permit("StopServiceDeployment")
+        self.stopped_deployments.append((serviceDeploymentArn, stopType))
 
     def list_tasks(self, *, cluster: str, serviceName: str, desiredStatus: str) -> dict[str, Any]:  # noqa: N803 boto3's
         self._permit("ListTasks")

@@ -3,6 +3,8 @@
 import base64
 import dataclasses
 import importlib
+import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -251,3 +253,22 @@ def test_the_last_release_is_the_recommended_one() -> None:
         name = found[f"{path}/image_name"]
         assert "20261101" in name
         assert found[f"{path}/image_id"] == found[path.replace("recommended", name) + "/image_id"]
+
+
+def test_a_layers_link_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images._ecr, "_repositories", {"be": {}})
+    monkeypatch.setattr(images._ecr, "_layer_blobs", {"be": {"sha256:1": b"layer"}})
+    monkeypatch.setenv("GATEWAY_PORT", "4566")
+
+    def path() -> str:
+        asked = {"repositoryName": "be", "layerDigest": "sha256:1"}
+        answer = images.download_url(images._ecr._get_download_url_for_layer, asked)
+        return str(json.loads(answer[2])["downloadUrl"]).removeprefix("http://127.0.0.1:4566")
+
+    first = path()
+    assert images.layer(first)[::2] == (200, b"layer")
+    later = time.monotonic() + images.LAYER_VALID
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert images.layer(first)[0] == 403
+    path()
+    assert len(images._links) == 1, "links that have ended are forgotten"

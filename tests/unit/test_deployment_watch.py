@@ -1,5 +1,7 @@
 """Watching a deployment: how each of its ends is told, and what is gathered of a failure."""
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -11,6 +13,7 @@ from components.deployment import (
     newest_deployment,
     progress_of,
     serving,
+    told,
     why_gone,
 )
 from components.failure_report import UnhealthyTarget
@@ -70,14 +73,14 @@ def test_one_that_another_of_the_same_revision_replaced_is_told_from_a_rollback(
     assert seen.reason == "another deployment of the same task definition has taken its place"
 
 
-def test_one_that_takes_too_long_failed_and_goes_on() -> None:
+def test_one_that_takes_too_long_failed() -> None:
     account = FakeAccount(states=[[deployment("ecs-svc/2", NEW)]])
     seen = watch(account, timeout=60)
     account.now = 60
     assert seen.look() == "running", "the last second counts"
     account.now = 61
     assert seen.look() == "failed"
-    assert seen.reason == "it was not complete after 60 s (service.deploymentTimeout); ECS goes on trying"
+    assert seen.reason == "it was not complete after 60 s (service.deploymentTimeout)"
 
 
 def test_one_that_is_complete_in_the_end_is_no_timeout() -> None:
@@ -331,3 +334,131 @@ def test_a_service_without_deployments_is_said_to_have_none() -> None:
 def test_all_revisions_that_serve_are_named() -> None:
     both = [deployment("ecs-svc/2", NEW, runningCount=2), BEFORE]
     assert serving({"deployments": both}) == "2 task(s) of backend:2, 1 task(s) of backend:1"
+
+
+def late(account: FakeAccount) -> DeploymentWatch:
+    """A watch of a deployment whose time is over."""
+    seen = watch(account, timeout=60)
+    account.now = 61
+    assert seen.look() == "failed"
+    return seen
+
+
+ONGOING = {"serviceDeploymentArn": "arn:new", "status": "IN_PROGRESS", "sourceServiceRevisions": [{"arn": "revision"}]}
+LATE = "it was not complete after 60 s (service.deploymentTimeout); "
+
+
+def test_a_deployment_whose_time_is_over_goes_back_where_the_breaker_would() -> None:
+    back = deployment("ecs-svc/3", OLD, "IN_PROGRESS")
+    going = [deployment("ecs-svc/2", NEW, "FAILED", status="ACTIVE"), back]
+    account = FakeAccount(
+        states=[
+            [deployment("ecs-svc/2", NEW), BEFORE],
+            [deployment("ecs-svc/2", NEW), BEFORE],
+            [deployment("ecs-svc/2", NEW), BEFORE],
+            going,
+            [deployment("ecs-svc/3", OLD, "COMPLETED")],
+        ],
+        breaker=True,
+        history=[
+            {"serviceDeploymentArn": "arn:new", "status": "IN_PROGRESS", "sourceServiceRevisions": [{"arn": "r"}]}
+        ],
+    )
+    seen = late(account)
+    seen.end_trying()
+    assert account.stopped_deployments == [("arn:new", "ROLLBACK")]
+    assert seen.reason == LATE + "ECS was told to go back"
+    assert [seen.has_gone_back(), seen.has_gone_back(), seen.has_gone_back()] == [False, False, True], (
+        "ECS takes a while"
+    )
+
+
+def test_a_first_deployment_whose_time_is_over_is_left_to_ecs() -> None:
+    account = FakeAccount(
+        states=[[deployment("ecs-svc/2", NEW)]],
+        breaker=True,
+        history=[{**ONGOING, "sourceServiceRevisions": []}],
+    )
+    seen = late(account)
+    seen.end_trying()
+    assert account.stopped_deployments == []
+    assert seen.reason == LATE + "it is the service's first, with nothing to go back to, so ECS goes on trying"
+    assert seen.has_gone_back(), "there is nothing to wait for"
+
+
+def test_without_a_circuit_breaker_ecs_goes_on_trying() -> None:
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW), BEFORE]])
+    seen = late(account)
+    seen.end_trying()
+    assert (account.stopped_deployments, seen.reason) == ([], LATE + "ECS goes on trying")
+
+
+def test_what_has_ended_meanwhile_is_not_stopped() -> None:
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW), BEFORE]], breaker=True)
+    seen = late(account)
+    seen.end_trying()
+    assert (account.stopped_deployments, seen.reason) == ([], LATE + "ECS ended it then")
+
+
+@pytest.mark.parametrize("call", ["ListServiceDeployments", "DescribeServiceDeployments", "StopServiceDeployment"])
+def test_what_ecs_could_not_be_told_is_said(call: str) -> None:
+    account = FakeAccount(
+        states=[[deployment("ecs-svc/2", NEW), BEFORE]],
+        breaker=True,
+        history=[
+            {"serviceDeploymentArn": "arn:new", "status": "IN_PROGRESS", "sourceServiceRevisions": [{"arn": "r"}]}
+        ],
+        refused=(call,),
+    )
+    seen = late(account)
+    seen.end_trying()
+    assert seen.reason.startswith(LATE + "ECS could not be told to go back, and goes on trying: ")
+    assert f"no {call}" in seen.reason
+
+
+def test_one_that_ecs_gave_up_is_not_stopped() -> None:
+    account = FakeAccount(states=[[deployment("ecs-svc/2", NEW, "FAILED", rolloutStateReason="r")]], breaker=True)
+    seen = watch(account)
+    seen.look()
+    seen.end_trying()
+    assert (account.stopped_deployments, seen.reason) == ([], "r")
+
+
+def test_what_still_ran_and_waited_is_told_though_ecs_has_gone_back() -> None:
+    def live(task_id: str, **more: Any) -> dict[str, Any]:
+        return stopped(task_id, lastStatus="RUNNING", createdAt=task_id, **more)
+
+    account = FakeAccount(
+        states=[[deployment("ecs-svc/2", NEW), BEFORE]],
+        running_tasks=[live("a"), live("b", healthStatus="UNHEALTHY"), stopped("c", lastStatus="PROVISIONING")],
+        targets=[
+            {"Target": {"Id": "i-1", "Port": 1}, "TargetHealth": {"State": "unhealthy", "Reason": "Target.Timeout"}}
+        ],
+        logs={"backend/backend/a": ["starting"]},
+    )
+    seen = late(account)
+    seen.end_trying()
+    account.running_tasks, account.targets = [], []
+    report = seen.report()
+    assert [(each.id, each.status, each.log_lines) for each in report.unready_tasks] == [
+        ("b", "RUNNING and UNHEALTHY", []),
+        ("a", "RUNNING", ["starting"]),
+    ]
+    assert report.waiting_tasks == 1
+    assert [each.reason for each in report.unhealthy_targets] == ["Target.Timeout"]
+
+
+def test_a_cause_that_was_told_before_the_last_few_events_is_kept() -> None:
+    def event(message: str, at: int) -> dict[str, object]:
+        return {"message": message, "createdAt": at}
+
+    later = [event(f"event {at}", at) for at in range(9, 4, -1)]
+    events = [*later, event("(port 1) is unhealthy in x", 4), event("more", 3), event("unable to place a task", 1)]
+    assert told(events, since=2) == [
+        "event 9",
+        "event 8",
+        "event 7",
+        "event 6",
+        "event 5",
+        "(port 1) is unhealthy in x",
+    ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget, render
+from components.failure_report import FailedDeployment, StoppedTask, UnhealthyTarget, UnreadyTask, render
 
 
 def failed(**changes: Any) -> FailedDeployment:
@@ -93,8 +93,9 @@ def test_a_deployment_whose_tasks_find_no_instance() -> None:
         "  2 task(s) wait for an instance with room.\n"
         "  An instance could not be launched: You have requested more vCPU capacity than your current vCPU limit\n"
         "  Serving now: 1 task(s) of backend:1\n"
-        "  What to do: the Auto Scaling group can't launch an instance; AWS's reason above names what is short or "
-        "wrong\n"
+        "  What to do: the account's quota of vCPUs is used up: `aws service-quotas get-service-quota --service-code "
+        "ec2 "
+        "--quota-code L-1216C47A` shows the limit; ask AWS for more, or end what runs\n"
         "  Where the cause was outside of this program, once it is mended: pulumi up --refresh\n"
         "  (AWS would not say more: An error occurred (AccessDenied))"
     )
@@ -128,10 +129,12 @@ def test_a_containers_reason_may_stand_alone() -> None:
         (failed(events=["(port 8080) is unhealthy in (target-group x)"]), "raise health.gracePeriod"),
         (failed(events=["was unable to place a task because no instance"]), "no instance has room for the task"),
         (failed(reason="ECS was unable to place a task"), "capacity.max how many instances there may be"),
-        (failed(failed_launches=["no capacity"]), "can't launch an instance"),
+        (failed(failed_launches=["an AMI that is gone"]), "can't launch an instance"),
+        (failed(failed_launches=["We currently do not have sufficient t3.micro capacity"]), "no such instance left"),
+        (failed(failed_launches=["x"], events=["unable to place a task"]), "can't launch an instance"),
         (failed(waiting_tasks=1), "raise capacity.max, or see why no instance has joined"),
         (ended(reason="", exit_code=137), "the container was killed"),
-        (ended(reason="", exit_code=0), "look at the events above"),
+        (ended(reason="", exit_code=0), "must run until it is told to stop"),
         (failed(), "look at the events above"),
     ],
 )
@@ -157,6 +160,37 @@ def test_tasks_that_ended_alike_are_told_of_once() -> None:
     assert "  Task c stopped: it ended\n" in report
     assert report.count("no database") == 1
     assert "stopped before these" not in report
+
+
+def test_tasks_that_differ_by_their_own_ids_ended_alike() -> None:
+    def task(task_id: str, request: str) -> StoppedTask:
+        return StoppedTask(id=task_id, reason=f"RequestID: {request}, User: assumed-role/r/{task_id} may not")
+
+    report = render(failed(stopped_tasks=[task("0a", "1b-2c"), task("3d", "4e-5f")], stopped_count=2))
+    assert "  Task 0a stopped, and 1 more like it: " in report
+
+
+def test_what_the_agent_says_twice_is_told_once() -> None:
+    error = "operation error SSM: GetParameters, api error AccessDeniedException: no"
+    assert f" stopped: secret s: {error}\n" in render(ended(reason=f"secret s: {error}: {error}"))
+
+
+def test_a_containers_reason_that_is_the_tasks_too_is_told_once() -> None:
+    report = render(ended(reason="CannotPullContainerError: no", container_reason="CannotPullContainerError: no"))
+    assert report.count("CannotPullContainerError: no") == 1
+
+
+def test_tasks_that_were_not_healthy_in_time_bring_their_log() -> None:
+    unready = [UnreadyTask(id="a", status="RUNNING", log_lines=["starting"]), UnreadyTask(id="b", status="PENDING")]
+    report = render(failed(unready_tasks=unready))
+    assert (
+        "  Task a was RUNNING when the time was over.\n"
+        "    Its last log lines:\n"
+        "      | starting\n"
+        "  Task b was PENDING when the time was over.\n"
+        "    It logged nothing.\n"
+    ) in report
+    assert "raise health.gracePeriod and service.deploymentTimeout" in advice(failed(unready_tasks=unready))
 
 
 def test_memory_is_a_more_telling_sign_than_health() -> None:

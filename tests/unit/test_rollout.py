@@ -33,6 +33,7 @@ def roll(
     preview: bool = False,
     ecr: FakeEcr | None = None,
     deploys: bool = False,
+    timeout: int = 900,
 ) -> Deployment:
     def clients(region: str, profile: str | None) -> Clients:
         assert (region, profile) == ("eu-central-1", "work")
@@ -63,7 +64,7 @@ def roll(
         stack="pre",
         region="eu-central-1",
         profile="work",
-        timeout=900,
+        timeout=timeout,
     )
     return run(program, preview=preview)
 
@@ -126,6 +127,24 @@ def test_the_report_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
     going = deployment("ecs-svc/3", OLD, "IN_PROGRESS", runningCount=0)
     with pytest.raises(RolloutFailed, match="Serving now: nothing"):
         roll(FakeAccount(states=[[failed, going]]), monkeypatch)
+
+
+def test_a_deployment_whose_time_is_over_is_ended_before_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(FakeAccount):
+        def stop_service_deployment(self, **asked: Any) -> None:
+            super().stop_service_deployment(**asked)
+            self.states = [[deployment("ecs-svc/3", OLD, "COMPLETED")]]
+
+    account = Late(
+        states=[[deployment("ecs-svc/2", NEW, runningCount=0), deployment("ecs-svc/1", OLD, status="ACTIVE")]],
+        breaker=True,
+        history=[{"serviceDeploymentArn": "arn", "status": "IN_PROGRESS", "sourceServiceRevisions": [{"arn": "r"}]}],
+    )
+    with pytest.raises(RolloutFailed) as raised:
+        roll(account, monkeypatch, timeout=0)
+    assert account.stopped_deployments == [("arn", "ROLLBACK")]
+    assert "(service.deploymentTimeout); ECS was told to go back\n" in str(raised.value)
+    assert "Serving now: 1 task(s) of backend:1" in str(raised.value)
 
 
 def test_an_error_of_aws_is_worded_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,108 @@
+"""Deployments whose containers run, and fail: killed for memory, never healthy, too slow, deaf to SIGTERM.
+
+Those that crash, and those that the load balancer finds unwell, are in test_live.
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
+from rehearsal.tools import Tools
+from tests.engine.deployments import PROJECT, QUICK_HEALTH, adjust, advice, deploy, fails, push, service, version
+
+FAULTS = {
+    "v1.0.0": "",
+    "v1.1.0": "eat-memory",
+    "v1.2.0": "slow-start",
+    "v1.3.0": "ignore-sigterm",
+    "v1.4.0": "",
+}
+BOUND = 150
+"""Seconds within which `pulumi up` must have failed."""
+
+
+@pytest.fixture(scope="module")
+def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
+    account.client("ecr").create_repository(repositoryName=PROJECT)
+    for tag, fault in FAULTS.items():
+        push(account, tag, base=tools.base_image, fault=fault)
+    settings: dict[str, Any] = {
+        "promotedOnly": False,
+        # Enough for what serves, and soon eaten up: a target that gets healthy before would be asked, and lost.
+        "container": {"memory": 256, "memoryReservation": None, "stopTimeout": 5},
+        "health": QUICK_HEALTH,
+        "service": {"min": 1, "max": 1, "deploymentTimeout": BOUND},
+        "capacity": {"min": 1, "max": 1},
+    }
+    adjust(workspace, "live", settings)
+    stack = workspace.stack("live")
+    deploy(stack, "v1.0.0")
+    return stack
+
+
+def failing(live: Stack, tag: str) -> Outcome:
+    """Deploy what fails: within bounds, with one error, and the version before serves on without a lost request."""
+    before = version(live)
+    with Prober(live.workspace.account, live.outputs()["url"]) as prober:
+        outcome = deploy(live, tag, check=False)
+    fails(outcome)
+    assert outcome.seconds < BOUND
+    assert prober.lost == [], prober.summary()
+    assert version(live) == before
+    assert re.search(r"Serving now: 1 task\(s\) of booklink-backend-live:\d+", outcome.output)
+    return outcome
+
+
+def test_one_that_needs_too_much_memory_names_the_setting(live: Stack) -> None:
+    outcome = failing(live, "v1.1.0")
+    assert "Container: exit code 137, OutOfMemoryError: Container killed due to memory usage" in outcome.output
+    assert advice(outcome) == (
+        "What to do: the container needed more memory than container.memory allows; raise it, or have it use less"
+    )
+
+
+def test_one_that_starts_too_slowly_goes_back_when_its_time_is_over(live: Stack) -> None:
+    adjust(
+        live.workspace,
+        "live",
+        {
+            "health": {"gracePeriod": 300},
+            "container": {"environment": {"SAMPLE_START_SECONDS": 600}},
+            "service": {"deploymentTimeout": 60},
+        },
+    )
+    outcome = failing(live, "v1.2.0")
+    assert (
+        "Reason: it was not complete after 60 s (service.deploymentTimeout); ECS was told to go back" in outcome.output
+    )
+    assert re.search(r"Task \S+ was RUNNING when the time was over\.", outcome.output)
+    assert advice(outcome) == (
+        "What to do: the container runs, but was not healthy in time; its last log lines above say how far it came; "
+        "where it needs longer, raise health.gracePeriod and service.deploymentTimeout"
+    )
+    assert [each["rolloutState"] for each in service(live)["deployments"]] == ["COMPLETED"], "ECS has gone back"
+
+
+def test_one_whose_own_health_command_fails_names_the_command(live: Stack) -> None:
+    check = {**QUICK_HEALTH, "command": ["CMD-SHELL", "exit 1"]}
+    adjust(live.workspace, "live", {"health": check, "service": {"deploymentTimeout": BOUND}})
+    outcome = failing(live, "v1.4.0")
+    assert re.search(r"Task \S+ stopped.*: Task failed container health checks", outcome.output)
+    assert advice(outcome).startswith("What to do: the container runs, but health.command doesn't end with 0 in it; ")
+
+
+def test_a_good_one_mends_it_all_and_ends_one_that_ignores_sigterm(live: Stack) -> None:
+    adjust(
+        live.workspace,
+        "live",
+        {"health": {"command": None}, "container": {"environment": {"SAMPLE_START_SECONDS": None}}},
+    )
+    deploy(live, "v1.3.0", "--refresh")
+    assert version(live) == "v1.3.0"
+    with Prober(live.workspace.account, live.outputs()["url"]) as prober:
+        deploy(live, "v1.4.0")
+    assert prober.lost == [], prober.summary()
+    assert version(live) == "v1.4.0"
+    live.run("preview", "--expect-no-changes")
