@@ -113,10 +113,12 @@ def summary_text(
     before: str,
     found: Mapping[str, str],
     log: str,
+    workflow: str,
 ) -> str:
     """Return the summary of a deployment: what runs, and how to go back.
 
     `version` was to run, `runs` does, `before` did; each is "" where no image of a version was meant or found.
+    `workflow` is the file of the workflow that a person runs.
     """
     asked = version or "this commit"
     if succeeded:
@@ -126,7 +128,7 @@ def summary_text(
         report = fenced(shortened(log.partition("Diagnostics:")[2].strip("\n") or log, LOG_LIMIT))
         lines = [f"## {asked} was not deployed to {stack}", f"{serving} Why it failed:", report]
     if version and before and before != version:
-        lines.append(f"To go back, run this workflow with {before}: `gh workflow run live.yml -f version={before}`")
+        lines.append(f"To go back, run this workflow with {before}: `gh workflow run {workflow} -f version={before}`")
     elif version and not before:
         lines.append("There was no version before: nothing to go back to.")
     return "\n\n".join(lines) + "\n"
@@ -217,6 +219,7 @@ def summary(arguments: argparse.Namespace) -> int:
         before=arguments.before,
         found=found,
         log=arguments.log.read_text(),
+        workflow=os.environ["GITHUB_WORKFLOW_REF"].partition("@")[0].rpartition("/")[2],
     )
     print(text, end="")
     return 0

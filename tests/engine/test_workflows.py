@@ -59,6 +59,7 @@ def runner(workspace: Workspace, tools: Tools, github: FakeGitHub) -> Runner:
         "GITHUB_REPOSITORY": REPOSITORY,
         "GITHUB_RUN_ID": "4711",
         "GITHUB_SHA": COMMIT,
+        "GITHUB_WORKFLOW_REF": f"{REPOSITORY}/.github/workflows/live.yml@refs/heads/master",
     }
     del environment["PULUMI_BACKEND_URL"]
     event = {"pull_request": {"number": PULL_REQUEST, "head": {"sha": COMMIT, "repo": {"full_name": REPOSITORY}}}}

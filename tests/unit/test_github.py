@@ -91,6 +91,7 @@ def summary(**given: Any) -> str:
         "before": "v1.2.2",
         "found": FOUND,
         "log": "",
+        "workflow": "live.yml",
     }
     return summary_text("live", **(asked | given))
 
@@ -216,9 +217,12 @@ def test_a_summary_is_printed_for_the_step(
     log.write_text("Diagnostics:\n  error: it failed\n")
     monkeypatch.setattr(command, "outputs", (lambda _: FOUND) if is_there else nothing)
     monkeypatch.setattr(command, "running_version", lambda _: "v1.2.2")
+    monkeypatch.setenv("GITHUB_WORKFLOW_REF", "booklink/app/.github/workflows/backend.yml@refs/heads/master")
     asked = ["summary", "--stack", "live", "--log", str(log), "--version", "v1.2.3", "--before", "v1.2.2"]
     assert main([*asked, "--outcome", "failure"]) == 0
     text = capsys.readouterr().out
     assert ("live runs v1.2.2." in text) is is_there
     assert main([*asked, "--outcome", "success"]) == 0
-    assert "## live runs v1.2.3" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "## live runs v1.2.3" in text
+    assert "`gh workflow run backend.yml -f version=v1.2.2`" in text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rehearsal.folders import ROOT
 from rehearsal.pulumi_engine import installed_versions
@@ -241,3 +242,43 @@ def test_what_the_evaluator_does_not_know_is_no_value(expression: str) -> None:
 )
 def test_a_condition_implies_that_nothing_failed_unless_it_asks(condition: str, status: str, held: bool) -> None:
     assert holds(condition, CONTEXTS, status=status) is held
+
+
+# The example for another repository
+
+
+def example() -> dict[str, Any]:
+    """The workflow of the documents that calls the others."""
+    [text] = [
+        file.read_text() for file in (ROOT / "docs").glob("*.md") if "\n## The workflows\n" in f"\n{file.read_text()}"
+    ]
+    [found] = re.findall(r"```yaml\n(name: backend\n.*?)```", text, re.S)
+    content: dict[str, Any] = yaml.safe_load(found)
+    return content
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_example_calls_each_workflow_with_what_it_needs(name: str) -> None:
+    caller = example()["jobs"][name]
+    repository, _, path = caller["uses"].partition("/.github/workflows/")
+    assert (repository.count("/"), path.partition("@")[0]) == (1, f"{name}.yml")
+    needed = {scope: access for job in workflow(name)["jobs"].values() for scope, access in job["permissions"].items()}
+    assert caller["permissions"] == needed, "GitHub refuses a call that gives less"
+    inputs = (workflow(name)["on"]["workflow_call"] or {}).get("inputs", {})
+    assert set(caller.get("with", {})) == set(inputs)
+
+
+@pytest.mark.parametrize(
+    ("event", "version", "called"),
+    [
+        ("pull_request", "", ["preview"]),
+        ("push", "", ["pre"]),
+        ("release", "", ["release"]),
+        ("workflow_dispatch", "v1.2.3", ["live"]),
+        ("workflow_dispatch", "", ["drift"]),
+        ("schedule", "", ["drift"]),
+    ],
+)
+def test_the_example_calls_one_workflow_for_each_event(event: str, version: str, called: list[str]) -> None:
+    contexts = {"github": {"event_name": event}, "inputs": {"version": version}}
+    assert [name for name, job in example()["jobs"].items() if holds(job["if"], contexts)] == called
