@@ -21,6 +21,9 @@ from commands.version import running_version
 LIMIT = 65_536
 """Characters that the body of a comment or an issue may have; GitHub refuses longer ones."""
 
+LISTED = 20
+"""Resources that are named one by one, above what Pulumi says of them."""
+
 LOG_LIMIT = 20_000
 """Characters of a deployment's report in a summary, of the 1 MiB that a step's summary may have.
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits"""
@@ -80,8 +83,9 @@ def drift_text(preview: Preview, *, run: str) -> str:
         "failed": "It could not be compared. The last lines below say why.",
     }.get(
         preview.outcome,
-        f"Somebody or something changed it besides this project. `pulumi up --refresh --stack {stack}` makes it as the "
-        "settings say; or change the settings to what is there.",
+        "What is there isn't what the settings say: somebody changed it, or AWS did. Where the service is among it, ECS "
+        "may have gone back from a deployment that failed. Deploying again makes it as the settings say "
+        "(`pulumi up --refresh`, as the workflows do); or change the settings to what is there.",
     )
 
     def text(room: int) -> str:
@@ -93,7 +97,10 @@ def drift_text(preview: Preview, *, run: str) -> str:
 
 def _section(preview: Preview, *, room: int) -> str:
     headline = HEADLINES.get(preview.outcome, preview.resources or "changes")
-    lines = [f"### {preview.stack}: {headline}", preview.note]
+    listed = [f"- {each}" for each in preview.changed[:LISTED]]
+    if len(preview.changed) > LISTED:
+        listed.append(f"- and {len(preview.changed) - LISTED} more")
+    lines = [f"### {preview.stack}: {headline}", preview.note, "\n".join(listed)]
     if preview.output:
         shown = "<details open>" if preview.outcome == "failed" else "<details>"
         # A fence longer than three counts too: what is in it is shortened by as much.

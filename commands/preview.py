@@ -26,6 +26,11 @@ NOT_SERVED = "Nothing is to change, but the service does not run what it should:
 """How the program's warning begins that the last deployment failed; components/rollout.py words it."""
 
 _RESOURCES = re.compile(r"^Resources:\n((?:    .+\n?)+)", re.MULTILINE)
+_CHANGED = re.compile(
+    r"^ +[^\w\s]{1,2} ?([a-z][\w/-]*:\S+): \((create|update|replace|delete)\).*\n"
+    r"(?: +\[id=.*\]\n)? +\[urn=\S+::(\S+)\]$",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +44,19 @@ class Preview:
 
     @property
     def resources(self) -> str:
-        """How many resources would be created, updated and so on, as Pulumi counts them; "" where it didn't."""
+        """How many resources would be created, updated and so on, as Pulumi counts them; "" where none would."""
         found = _RESOURCES.findall(self.output)
-        return ", ".join(line.strip() for line in found[-1].splitlines()) if found else ""
+        lines = [line.strip() for line in found[-1].splitlines()] if found else []
+        return ", ".join(line for line in lines if " to " in line)
+
+    @property
+    def changed(self) -> list[str]:
+        """What would be done to which resource, such as "update aws:ecs/service:Service booklink-backend-pre"."""
+        return [
+            f"{operation} {kind} {name}"
+            for kind, operation, name in _CHANGED.findall(self.output)
+            if not kind.startswith(("pulumi:", "booklink:"))
+        ]
 
     @classmethod
     def read(cls, file: Path) -> "Preview":

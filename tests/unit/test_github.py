@@ -54,6 +54,14 @@ def test_a_comment_names_what_changes_in_each_stack() -> None:
     assert "### live: no changes\n\nWith v1.2.3, which live runs." in text
 
 
+def test_a_comment_names_the_resources_up_to_some() -> None:
+    line = "    + aws:x/y:Y: (create)\n        [urn=urn:pulumi:pre::p::aws:x/y:Y::y{}]\n"
+    few, many = (preview(output="".join(line.format(each) for each in range(count))) for count in (20, 25))
+    assert "- create aws:x/y:Y y19\n" in comment_text([few], commit=COMMIT, run=RUN)
+    assert "more" not in comment_text([few], commit=COMMIT, run=RUN)
+    assert "- create aws:x/y:Y y19\n- and 5 more\n" in comment_text([many], commit=COMMIT, run=RUN)
+
+
 @pytest.mark.parametrize("filling", ["x", "`", "ü", "line\n"])
 def test_a_comment_is_never_longer_than_github_takes(filling: str) -> None:
     long = preview(output=filling * 200_000 + "\nerror: the end\n", outcome="failed")
@@ -68,7 +76,7 @@ def test_a_comment_is_never_longer_than_github_takes(filling: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "headline", "mend"),
     [
-        ("changes", "~ 2 to update", "`pulumi up --refresh --stack live` makes it as the settings say"),
+        ("changes", "~ 2 to update", "Deploying again makes it as the settings say"),
         ("not served", "does not run what was deployed last", "Mend the cause, then deploy again"),
         ("failed", "the preview failed", "It could not be compared"),
     ],

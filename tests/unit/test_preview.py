@@ -11,7 +11,34 @@ from components import rollout
 from tests.unit.commands_on_path import put_on_path
 
 UNCHANGED = "Previewing update (live):\nResources:\n    57 unchanged\n"
-CHANGED = "Previewing update (live):\nResources:\n    ~ 2 to update\n    55 unchanged\n"
+CHANGED = """Previewing update (pre):
+  pulumi:pulumi:Stack: (same)
+    [urn=urn:pulumi:pre::booklink-backend::pulumi:pulumi:Stack::booklink-backend-pre]
+        ~ aws:cloudwatch/logGroup:LogGroup: (refresh)
+            [id=/booklink-backend/pre/2026]
+            [urn=urn:pulumi:pre::booklink-backend::booklink:backend:Service$aws:cloudwatch/logGroup:LogGroup::log]
+            --outputs:--
+          ~ retentionInDays: 90 => 7
+    ~ docker:index/image:Image: (update)
+        [id=1.dkr.ecr.eu-central-1.amazonaws.com/booklink-backend:master]
+        [urn=urn:pulumi:pre::booklink-backend::booklink:backend:Image$docker:index/image:Image::image]
+      ~ build: {
+          ~ contextDigest: "e40" => "59c"
+        }
+    +-aws:ecs/taskDefinition:TaskDefinition: (replace)
+        [id=booklink-backend-pre]
+        [urn=urn:pulumi:pre::booklink-backend::booklink:backend:Service$aws:ecs/taskDefinition:TaskDefinition::task]
+    + booklink:backend:Service: (create)
+        [urn=urn:pulumi:pre::booklink-backend::booklink:backend:Service::service]
+        + aws:ecs/service:Service: (create)
+            [urn=urn:pulumi:pre::booklink-backend::booklink:backend:Service$aws:ecs/service:Service::service]
+            [provider=urn:pulumi:pre::booklink-backend::pulumi:providers:aws::aws::04da6b54]
+Resources:
+    ~ 1 to update
+    +-1 to replace
+    2 changes. 53 unchanged
+"""
+"""What Pulumi 3.259 prints with --diff."""
 
 PULUMI = """
 import json, sys
@@ -49,12 +76,15 @@ def test_the_warning_that_it_looks_for_is_the_programs() -> None:
     assert rollout.NOT_SERVED == NOT_SERVED
 
 
-def test_resources_are_counted_as_pulumi_does() -> None:
-    def counted(output: str) -> str:
-        return Preview(stack="live", outcome="changes", note="", output=output).resources
-
-    assert counted(CHANGED) == "~ 2 to update, 55 unchanged"
-    assert counted("error: there is no pulumi\n") == ""
+def test_resources_are_counted_and_named_as_pulumi_does() -> None:
+    changed, broken = (Preview(stack="pre", outcome="changes", note="", output=output) for output in (CHANGED, "error"))
+    assert changed.resources == "~ 1 to update, +-1 to replace"
+    assert changed.changed == [
+        "update docker:index/image:Image image",
+        "replace aws:ecs/taskDefinition:TaskDefinition task",
+        "create aws:ecs/service:Service service",
+    ]
+    assert (broken.resources, broken.changed) == ("", [])
 
 
 @pytest.mark.parametrize(
