@@ -77,14 +77,13 @@ def comment_text(previews: Sequence[Preview], *, commit: str, run: str) -> str:
 
 def drift_text(preview: Preview, *, run: str) -> str:
     """Return the issue about a stack whose surroundings are not as its settings say; at most LIMIT characters."""
-    stack = preview.stack
     mend = {
         "not served": "The last deployment failed, and ECS went back. Mend the cause, then deploy again.",
         "failed": "It could not be compared. The last lines below say why.",
     }.get(
         preview.outcome,
-        "What is there isn't what the settings say: somebody changed it, or AWS did. Where the service is among it, ECS "
-        "may have gone back from a deployment that failed. Deploying again makes it as the settings say "
+        "What is there isn't what the settings say: somebody changed it, or AWS did. Where the service is among it, "
+        "ECS may have gone back from a deployment that failed. Deploying again makes it as the settings say "
         "(`pulumi up --refresh`, as the workflows do); or change the settings to what is there.",
     )
 
