@@ -46,6 +46,7 @@ def install_packages(workspace: Workspace) -> None:
 def runner(workspace: Workspace, tools: Tools, github: FakeGitHub) -> Runner:
     install_packages(workspace)
     quick = {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}}
+    adjust(workspace, "live", {"service": {"min": 1, "max": 1}, "capacity": {"min": 1, "max": 2}})
     for stack in ("pre", "live"):
         adjust(workspace, stack, quick)
         workspace.stack(stack)
