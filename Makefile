@@ -31,10 +31,23 @@ engine: setup ## the tests that need Docker: the emulated account, and the real 
 	$(RUN) -m pytest tests/account --numprocesses 2 --dist loadfile
 	$(RUN) -m pytest tests/engine --numprocesses 4 --dist loadfile
 
-lint: setup ## ruff and mypy
+lint: setup actionlint ## ruff and mypy, and for the workflows actionlint and zizmor
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/zizmor --offline --quiet .github
+
+ACTIONLINT := .cache/actionlint-1.7.12/actionlint
+
+$(ACTIONLINT):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# Ignored is what it doesn't know yet: GitHub has these since 2026-04 and 2026-05.
+actionlint: $(if $(shell command -v go),$(ACTIONLINT))
+	@if test -x $(ACTIONLINT); then $(ACTIONLINT) -ignore 'unexpected key "queue"' \
+		-ignore 'property "workflow_(repository|sha)" is not defined' .github/workflows/*.yml; \
+	elif test -n "$$CI"; then echo "actionlint needs Go, which isn't here" >&2; exit 1; \
+	else echo "actionlint is left out: it needs Go, which isn't here"; fi
 
 format: setup ## write the code as ruff formats it
 	$(RUN) -m ruff check --fix .
@@ -53,9 +66,12 @@ release: setup ## the image that pre runs becomes VERSION=v1.2.3; with COMMIT=..
 label: setup ## the image that pre runs gets the label of COMMIT=..., from which it was built
 	$(RUN) -m commands.release --stack "$$STACK" --commit "$$COMMIT"
 
-recover: export STACK := $(value STACK)
+preview recover: export STACK := $(value STACK)
+preview: setup ## what `pulumi up` would change, with the version that the stack runs; REFRESH=1 compares what is there
+	@$(RUN) -m commands.preview --stack "$$STACK" $(if $(REFRESH),--refresh) $(if $(SAVE),--save "$(SAVE)")
+
 recover: setup ## the state of STACK=pre in order after an interrupted update; deletes nothing
-	$(RUN) -m commands.recover "$$STACK"
+	$(RUN) -m commands.recover "$$STACK" $(if $(ALONE),--alone)
 
 settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
 	$(RUN) -m settings.document
@@ -70,4 +86,4 @@ requirements: ## pin, with hashes, what requirements.in and requirements-dev.in 
 clean: ## what the rehearsal and the tests keep between runs
 	rm -rf .cache
 
-.PHONY: help setup rehearse test unit coverage engine lint format base release label recover settings requirements clean
+.PHONY: help setup rehearse test unit coverage engine lint actionlint format base release label preview recover settings requirements clean

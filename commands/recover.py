@@ -6,6 +6,7 @@ doesn't make it again, and lists what AWS has and the state doesn't. It deletes 
 
 import argparse
 import copy
+import getpass
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.interrupted import FINDERS, MADE_AGAIN, Environment
 from commands.orphans import SERVICES, Orphan, orphans
-from commands.pulumi_command import PulumiError, exported, pulumi, session
+from commands.stack import PulumiError, exported, pulumi, session
 
 _LOCK = re.compile(r"created by (?P<user>.*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
 _TORN, _ATTRIBUTES = "EOF", ".attrs"
@@ -56,9 +57,14 @@ def locks(answer: str) -> list[Lock]:
     ]
 
 
-def held(lock: Lock, *, host: str) -> str | None:
-    """Why a lock may still be in use, as far as that can be told on `host`; None where its process is gone."""
+def held(lock: Lock, *, host: str, alone: str | None = None) -> str | None:
+    """Why a lock may still be in use, as far as that can be told on `host`; None where its process is gone.
+
+    So is one of the user `alone` on another host, who is known to do nothing else now.
+    """
     holder = f"{lock.user}@{lock.host}, process {lock.pid}, since {lock.since}"
+    if lock.host != host and lock.user == alone:
+        return None
     if lock.host != host:
         return f"{holder}: whether that runs can't be told from {host}"
     if _runs_pulumi(lock.pid):
@@ -90,8 +96,11 @@ def backend() -> str:
     return str(json.loads(pulumi("whoami", "--verbose", "--json"))["url"])
 
 
-def release_locks(stack: str) -> list[str]:
-    """Release the locks of processes that are gone, and say so; raises RecoverError where one may be in use."""
+def release_locks(stack: str, *, alone: str | None = None) -> list[str]:
+    """Release the locks of processes that are gone, and say so; raises RecoverError where one may be in use.
+
+    `alone` is a user who works on the stack nowhere else.
+    """
     if backend().startswith("http"):
         return []  # Pulumi Cloud ends a lock by itself, and says by itself who has one
     try:
@@ -103,7 +112,8 @@ def release_locks(stack: str) -> list[str]:
         found = locks(str(error))
     else:
         found = []
-    in_use = [reason for lock in found if (reason := held(lock, host=socket.gethostname()))]
+    host = socket.gethostname()
+    in_use = [reason for lock in found if (reason := held(lock, host=host, alone=alone))]
     if in_use:
         raise RecoverError(
             "\n  ".join([f"{stack} is locked:", *in_use])
@@ -185,23 +195,26 @@ def mended(folder: Path) -> list[str]:
     ]
 
 
-def recover(stack: str) -> list[str]:
-    """Bring the state of `stack` in order, and say what was done, line by line; raises RecoverError where it can't."""
+def recover(stack: str, *, alone: str | None = None) -> list[str]:
+    """Bring the state of `stack` in order, and say what was done, line by line; raises RecoverError where it can't.
+
+    `alone` is a user who works on the stack nowhere else.
+    """
     try:
-        return _recovered(stack)
+        return _recovered(stack, alone)
     except PulumiError as error:
         folder = urlsplit(backend())
         is_torn = _TORN in str(error) and folder.scheme == "file"
         done = mended(Path(unquote(folder.path)) / ".pulumi") if is_torn else []
         if not done:
             raise
-        return done + _recovered(stack)
+        return done + _recovered(stack, alone)
 
 
-def _recovered(stack: str) -> list[str]:
+def _recovered(stack: str, alone: str | None) -> list[str]:
     with ThreadPoolExecutor() as pool:
         aws, state_there = pool.submit(_ready, stack), pool.submit(exported, stack)
-        done = release_locks(stack)
+        done = release_locks(stack, alone=alone)
         env = environment(state := state_there.result(), aws.result())
     if env is None:
         return done
@@ -268,9 +281,16 @@ def _resources(state: State) -> list[dict[str, Any]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make recover", description=__doc__)
     parser.add_argument("stack", help="such as pre")
-    stack = parser.parse_args().stack
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="this user works on the stack nowhere else, as GitHub's concurrency sees to for its runners: a lock of "
+        "this user's on another host is released too (make: ALONE=1)",
+    )
+    arguments = parser.parse_args()
+    stack = arguments.stack
     try:
-        done = recover(stack)
+        done = recover(stack, alone=getpass.getuser() if arguments.alone else None)
     except (RecoverError, PulumiError, BotoCoreError, ClientError) as error:
         print(f"Not recovered: {error}", file=sys.stderr)
         return 1

@@ -13,21 +13,35 @@ class StackError(Exception):
     """Why a command can't do what it was asked for; for the person who asked."""
 
 
-def pulumi(*arguments: str) -> str:
-    """Return what `pulumi` answers; raises StackError, with its own words, where it can't."""
+class PulumiError(StackError):
+    """Why `pulumi` could not do something, in its own words."""
+
+
+def pulumi(*arguments: str, given: str | None = None) -> str:
+    """Return what `pulumi` answers; `given` is its standard input.
+
+    Raises PulumiError, with its own words, where it fails or isn't there.
+    """
+    command = ["pulumi", *arguments, "--non-interactive"]
     try:
-        return subprocess.run(["pulumi", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, check=True, input=given, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
-        raise StackError("there is no pulumi command on PATH") from None
+        raise PulumiError("there is no pulumi command on PATH") from None
     except subprocess.CalledProcessError as error:
-        raise StackError(f"pulumi {' '.join(arguments)}: {error.stderr.strip()}") from None
+        raise PulumiError(f"pulumi {' '.join(arguments[:2])}: {(error.stderr or error.stdout).strip()}") from None
 
 
 def session(stack: str) -> Any:
-    """Return a session with the region and the profile that the stack's own settings name."""
+    """Return a boto3 session with the region and the profile that the stack's own settings name."""
     config = json.loads(pulumi("config", "--json", "--stack", stack))
     region, profile = (config.get(f"aws:{key}", {}).get("value") for key in ("region", "profile"))
     return boto3.session.Session(region_name=region, profile_name=profile)
+
+
+def exported(stack: str) -> dict[str, Any]:
+    """Return the state of a stack as the engine exports it: what is secret stays encrypted."""
+    state: dict[str, Any] = json.loads(pulumi("stack", "export", "--stack", stack))
+    return state
 
 
 def outputs(stack: str) -> dict[str, str]:

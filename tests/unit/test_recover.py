@@ -16,7 +16,6 @@ from botocore.exceptions import ClientError
 from commands import recover as command
 from commands.interrupted import FINDERS, MADE_AGAIN, Environment
 from commands.orphans import orphans
-from commands.pulumi_command import PulumiError
 from commands.recover import (
     Lock,
     RecoverError,
@@ -28,6 +27,7 @@ from commands.recover import (
     recover,
     resolved,
 )
+from commands.stack import PulumiError
 from tests.unit.mocked_engine import PROJECT
 from tests.unit.stack_files import STACKS, run_program, stack_file, values
 
@@ -111,6 +111,13 @@ def test_a_lock_of_another_machine_may_be_in_use() -> None:
     reason = held(lock, host="here") or ""
     assert reason.startswith("ann@ci-1, process ")
     assert "since 2026-11-24T10:31:46Z: whether that runs can't be told from here" in reason
+
+
+def test_a_lock_of_a_user_who_works_nowhere_else_is_left_over() -> None:
+    lock = Lock(user="runner", host="ci-1", pid=1, since="now")
+    assert held(lock, host="ci-2", alone="runner") is None
+    assert held(lock, host="ci-2", alone="ann"), "another user's may be in use"
+    assert held(Lock(user="ann", host="ci-1", pid=1, since="now"), host="ci-2", alone="runner"), "a person's, too"
 
 
 def test_a_lock_of_this_machine_is_in_use_while_pulumi_runs_under_its_number(tmp_path: Path) -> None:
@@ -720,9 +727,7 @@ def test_pulumi_cloud_has_no_lock_to_look_for(engine: Path) -> None:
     assert not [call for call in calls(engine) if call.startswith("stack rename")]
 
 
-def test_without_the_pulumi_command_that_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_stack_that_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PATH", "")
     assert run(["pre"]) == 1
     assert capsys.readouterr().err == "Not recovered: there is no pulumi command on PATH\n"

@@ -166,7 +166,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, ecr: FakeEcr, *arguments: str) 
     ("does", "problem"),
     [
         (answering({}), "pre runs nothing yet; `pulumi up --stack pre` first"),
-        ("sys.exit('no stack named pre')", "pulumi stack output --json --stack pre: no stack named pre"),
+        ("sys.exit('no stack named pre')", "pulumi stack output: no stack named pre"),
     ],
 )
 def test_what_stands_in_the_way_is_told_in_one_line(
