@@ -1,15 +1,17 @@
 """What the tests of the engine have in common: settings and images to deploy, and ways to look at what came of it."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import yaml
 
-from components.registry import PushedImage, digest_of, give_labels, served_label
+from components.registry import MANIFESTS, PushedImage, digest_of, give_labels, served_label
 from rehearsal import outsider
 from rehearsal.folders import ROOT
 from rehearsal.outsider import Outsider
@@ -76,6 +78,29 @@ def has_served(account: Account, *tags: str) -> None:
     for tag in tags:
         image = pushed(account, tag)
         give_labels(account.client("ecr"), image, served_label(image.digest))
+
+
+def put_for(account: Account, tag: str, *, of: str, architecture: str) -> None:
+    """Put an image under `tag` that is the one with the label `of`, but says that it is for another architecture."""
+    ecr, place = account.client("ecr"), pushed(account, of).place
+    answer = ecr.batch_get_image(**place, imageIds=[{"imageTag": of}], acceptedMediaTypes=MANIFESTS)["images"][0]
+    manifest = json.loads(answer["imageManifest"])
+    address = ecr.get_download_url_for_layer(**place, layerDigest=manifest["config"]["digest"])["downloadUrl"]
+    with urlopen(address) as link:
+        content = json.dumps({**json.load(link), "architecture": architecture}).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    upload = ecr.initiate_layer_upload(**place)["uploadId"]
+    ecr.upload_layer_part(
+        **place, uploadId=upload, partFirstByte=0, partLastByte=len(content) - 1, layerPartBlob=content
+    )
+    ecr.complete_layer_upload(**place, uploadId=upload, layerDigests=[digest])
+    manifest["config"] |= {"digest": digest, "size": len(content)}
+    ecr.put_image(
+        **place,
+        imageManifest=json.dumps(manifest),
+        imageManifestMediaType=answer["imageManifestMediaType"],
+        imageTag=tag,
+    )
 
 
 def labels(account: Account, digest: str) -> set[str]:

@@ -25,6 +25,7 @@ from tests.engine.deployments import (
     errors,
     looked_at,
     push,
+    put_for,
     service,
 )
 from tests.waiting import until
@@ -127,8 +128,16 @@ def environments(account: Account) -> list[list[str]]:
     return [each["Config"]["Env"] for each in found if each["State"]["Running"]]
 
 
+def test_an_image_for_another_architecture_is_refused_before_any_change(second: Stack) -> None:
+    refused = second.run("preview", check=False)
+    assert refused.status != 0
+    assert errors(refused) == 1, refused.output
+    assert "tag: v2.0.0 was built for amd64, and capacity.instanceType is arm64; give pre an instance" in refused.output
+
+
 def test_its_own_file_is_previewed_on_arm64(second: Stack) -> None:
-    foreseen = changes(second)
+    put_for(second.workspace.account, "v2.0.2", of="v2.0.0", architecture="arm64")
+    foreseen = changes(second, "--config", "tag=v2.0.2")
     assert set(foreseen.values()) == {"create"}
     assert "aws:ecs/service:Service" in foreseen
     assert "aws:ec2/vpc:Vpc" not in foreseen, "the VPC exists"
