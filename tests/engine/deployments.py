@@ -86,7 +86,7 @@ def put_for(account: Account, tag: str, *, of: str, architecture: str) -> None:
     answer = ecr.batch_get_image(**place, imageIds=[{"imageTag": of}], acceptedMediaTypes=MANIFESTS)["images"][0]
     manifest = json.loads(answer["imageManifest"])
     address = ecr.get_download_url_for_layer(**place, layerDigest=manifest["config"]["digest"])["downloadUrl"]
-    with urlopen(address) as link:
+    with urlopen(address) as link:  # noqa: S310 ECR's own address
         content = json.dumps({**json.load(link), "architecture": architecture}).encode()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     upload = ecr.initiate_layer_upload(**place)["uploadId"]
