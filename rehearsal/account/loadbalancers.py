@@ -322,18 +322,29 @@ def keep_used_target_group(original: Any, params: Parameters) -> Any:
 
 @mend.replaces(_alb, "_create_listener")
 def check_listener(original: Any, params: Parameters) -> Any:
-    """One listener a port, and none with HTTPS without a certificate that exists.
+    """One listener a port, and none with HTTPS without a certificate that exists; the same once more is no error.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html
     """
-    balancer, port = text(params, "LoadBalancerArn"), text(params, "Port")
-    if any(str(each["Port"]) == port and each["LoadBalancerArn"] == balancer for each in _alb._listeners.values()):
+    if existing := _listener(params):
+        if existing.get("_asked") == dict(params):
+            return _alb._xml(OK, "CreateListener", f"<Listeners>{_alb._listener_xml(existing)}</Listeners>")
         return _alb._error("DuplicateListener", "A listener already exists on this port for this load balancer")
     if refused := _certificate_refusal(params, text(params, "Protocol")):
         return refused
     if refused := _missing_group(_alb._parse_actions(params, "DefaultActions")):
         return refused
-    return original(params)
+    answer = original(params)
+    if created := _listener(params):
+        created["_asked"] = dict(params)
+    return answer
+
+
+def _listener(params: Parameters) -> Any:
+    """The listener on the load balancer and port that are asked for, or None."""
+    balancer, port = text(params, "LoadBalancerArn"), text(params, "Port")
+    found = (each for each in _alb._listeners.values() if each["LoadBalancerArn"] == balancer)
+    return next((each for each in found if str(each["Port"]) == port), None)
 
 
 @mend.replaces(_alb, "_modify_listener")

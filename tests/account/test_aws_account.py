@@ -499,6 +499,9 @@ def test_load_balancers_refuse_what_aws_refuses(world: World) -> None:
     create = world.elbv2.create_listener
     assert refused(create, **listen, Port=8443, Protocol="HTTPS") == "ValidationError", "it has no certificate"
     assert refused(create, **listen, Port=443, Protocol="HTTP") == "DuplicateListener"
+    again = [create(**listen, Port=8080, Protocol="HTTP")["Listeners"][0]["ListenerArn"] for _ in range(2)]
+    assert again[0] == again[1], "the same once more is no error"
+    world.elbv2.delete_listener(ListenerArn=again[0])
     absent = [{"CertificateArn": world.certificate + "0"}]
     assert refused(create, **listen, Port=8443, Protocol="HTTPS", Certificates=absent) == "CertificateNotFound"
     rule = {

@@ -30,7 +30,6 @@ def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
         push(account, tag, base=tools.base_image, fault=fault)
     settings: dict[str, Any] = {
         "promotedOnly": False,
-        # Enough for what serves, and soon eaten up: a target that gets healthy before would be asked, and lost.
         "container": {"memory": 256, "memoryReservation": None, "stopTimeout": 5},
         "health": QUICK_HEALTH,
         "service": {"min": 1, "max": 1, "deploymentTimeout": BOUND},
@@ -56,7 +55,10 @@ def failing(live: Stack, tag: str) -> Outcome:
 
 
 def test_one_that_needs_too_much_memory_names_the_setting(live: Stack) -> None:
+    # So little that it ends before it answers: ECS takes one that answers once for a healthy one.
+    adjust(live.workspace, "live", {"container": {"memory": 32}})
     outcome = failing(live, "v1.1.0")
+    adjust(live.workspace, "live", {"container": {"memory": 256}})
     assert "Container: exit code 137, OutOfMemoryError: Container killed due to memory usage" in outcome.output
     assert advice(outcome) == (
         "What to do: the container needed more memory than container.memory allows; raise it, or have it use less"
