@@ -132,7 +132,7 @@ class DeploymentWatch:
         return FailedDeployment(
             service=service["serviceName"],
             deployment=self.deployment_id,
-            task_definition=_revision(self.target.task_definition),
+            task_definition=revision_of(self.target.task_definition),
             reason=self.reason,
             stopped_tasks=stopped,
             stopped_count=len(newest),
@@ -316,10 +316,10 @@ def why_gone(service: Service, task_definition: str, *, was_seen: bool) -> str:
     primary = _primary(service)
     if primary is not None and primary["taskDefinition"] == task_definition:
         return "another deployment of the same task definition has taken its place"
-    now = f"the service is at {_revision(primary['taskDefinition'])}" if primary else "the service has no deployment"
+    now = f"the service is at {revision_of(primary['taskDefinition'])}" if primary else "the service has no deployment"
     if was_seen:
         return f"ECS has gone back from it; {now}"
-    return f"{now}; the state has {_revision(task_definition)}, from which ECS went back, or which somebody changed"
+    return f"{now}; the state has {revision_of(task_definition)}, from which ECS went back, or which somebody changed"
 
 
 def progress_of(deployment: Mapping[str, Any]) -> str:
@@ -336,13 +336,13 @@ def serving(service: Service) -> str:
     running = [d for d in service["deployments"] if d.get("runningCount", 0) > 0]
     if not running:
         return "nothing: no task of the service runs"
-    return ", ".join(f"{d['runningCount']} task(s) of {_revision(d['taskDefinition'])}" for d in running)
+    return ", ".join(f"{d['runningCount']} task(s) of {revision_of(d['taskDefinition'])}" for d in running)
 
 
 def _primary(service: Service) -> Mapping[str, Any] | None:
     return next((d for d in service["deployments"] if d["status"] == "PRIMARY"), None)
 
 
-def _revision(task_definition: str) -> str:
-    """Return the family and revision of a task definition's ARN."""
+def revision_of(task_definition: str) -> str:
+    """Return the family and the revision of a task definition, such as backend:2, by its ARN."""
     return task_definition.rsplit("/", 1)[-1]

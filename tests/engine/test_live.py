@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from components.failure_report import NOT_SERVED
 from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
@@ -121,7 +122,7 @@ def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
 @pytest.mark.usefixtures("crashed")
 def test_a_preview_in_between_says_what_is_wrong(live: Stack) -> None:
     preview = live.run("preview")
-    assert "Nothing is to change, but the service does not run what it should:" in preview.output
+    assert NOT_SERVED in preview.output
     assert "ERROR cannot reach database: connection refused" in preview.output, "and why, as long as ECS knows it"
     assert "What to do: the container ended by itself; its last log lines above say why" in preview.output
 
