@@ -8,14 +8,13 @@ from components.failure_report import NOT_SERVED
 from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
-    PROJECT,
-    QUICK_HEALTH,
     SERVICE_ALONE,
     adjust,
     changes,
     deploy,
     fails,
     has_served,
+    prepare_live,
     push,
     pushed,
     service,
@@ -32,13 +31,10 @@ NEVER_SERVED = "v9.9.9"
 
 @pytest.fixture(scope="module")
 def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
-    account.client("ecr").create_repository(repositoryName=PROJECT)
-    for tag, fault in FAULTS.items():
-        push(account, tag, base=tools.base_image, fault=fault)
+    stack = prepare_live(workspace, account, tools, FAULTS, {"service": {"deploymentTimeout": 180}})
     has_served(account, *FAULTS)
     push(account, NEVER_SERVED, base=tools.base_image)
-    adjust(workspace, "live", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 180}})
-    return workspace.stack("live")
+    return stack
 
 
 @pytest.fixture(scope="module")
