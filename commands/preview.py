@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from commands.stack import StackError, pulumi
+from components.failure_report import NOT_SERVED
 
 Outcome = Literal["unchanged", "changes", "not served", "not deployed", "failed"]
 
 UNEXPECTED = "no changes were expected"
 """What `pulumi preview --expect-no-changes` fails with where something would change."""
-
-NOT_SERVED = "Nothing is to change, but the service does not run what it should:"
-"""How the program's warning begins that the last deployment failed; components/rollout.py words it."""
 
 _RESOURCES = re.compile(r"^Resources:\n((?:    .+\n?)+)", re.MULTILINE)
 _CHANGED = re.compile(

@@ -26,17 +26,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.interrupted import FINDERS, MADE_AGAIN, Environment
 from commands.orphans import SERVICES, Orphan, orphans
-from commands.stack import PulumiError, exported, pulumi, session
+from commands.stack import PulumiError, StackError, exported, pulumi, session
 
 _LOCK = re.compile(r"created by (?P<user>.*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
 _TORN, _ATTRIBUTES = "EOF", ".attrs"
 PROVIDER = "pulumi:providers:aws"
 
 State = dict[str, Any]
-
-
-class RecoverError(Exception):
-    """Why the state can't be brought in order by itself; for the person who asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +93,7 @@ def backend() -> str:
 
 
 def release_locks(stack: str, *, alone: str | None = None) -> list[str]:
-    """Release the locks of processes that are gone, and say so; raises RecoverError where one may be in use.
+    """Release the locks of processes that are gone, and say so; raises StackError where one may be in use.
 
     `alone` is a user who works on the stack nowhere else.
     """
@@ -115,7 +111,7 @@ def release_locks(stack: str, *, alone: str | None = None) -> list[str]:
     host = socket.gethostname()
     in_use = [reason for lock in found if (reason := held(lock, host=host, alone=alone))]
     if in_use:
-        raise RecoverError(
+        raise StackError(
             "\n  ".join([f"{stack} is locked:", *in_use])
             + f"\nWait for it. Where you know that it has ended: pulumi cancel --yes --stack {stack}, and this again"
         )
@@ -129,13 +125,13 @@ def environment(state: State, aws: Any) -> Environment | None:
     for resource in _resources(state):
         tags = json.loads(resource.get("inputs", {}).get("defaultTags", "{}")).get("tags")
         if resource["type"] == PROVIDER and tags:
-            begun = datetime.fromisoformat(resource["created"].replace("Z", "+00:00")[:26].rstrip("+:") + "+00:00")
+            begun = datetime.fromisoformat(resource["created"])
             return Environment(session=aws, tags=tags, since=int(begun.timestamp() * 1000))
     return None
 
 
 def found_id(env: Environment, resource: Mapping[str, Any], state: State) -> str | None:
-    """Return the ID of what an interrupted creation has made, or None; raises RecoverError where that can't be told.
+    """Return the ID of what an interrupted creation has made, or None; raises StackError where that can't be told.
 
     What the state has already isn't it.
     """
@@ -143,14 +139,14 @@ def found_id(env: Environment, resource: Mapping[str, Any], state: State) -> str
     if kind in MADE_AGAIN or kind.startswith("pulumi:"):
         return None
     if kind not in FINDERS:
-        raise RecoverError(
+        raise StackError(
             f"{resource['urn']}: nothing here finds resources of type {kind}. Where AWS has it, delete it there; then "
             "`pulumi refresh --clear-pending-creates`"
         )
     known = {each.get("id") for each in _resources(state) if each["type"] == kind}
     candidates = [each for each in FINDERS[kind](env, resource["inputs"]) if each not in known]
     if len(candidates) > 1:
-        raise RecoverError(
+        raise StackError(
             f"{resource['urn']}: {', '.join(candidates)} may be it. Delete all but one in AWS, then this again"
         )
     return candidates[0] if candidates else None
@@ -196,7 +192,7 @@ def mended(folder: Path) -> list[str]:
 
 
 def recover(stack: str, *, alone: str | None = None) -> list[str]:
-    """Bring the state of `stack` in order, and say what was done, line by line; raises RecoverError where it can't.
+    """Bring the state of `stack` in order, and say what was done, line by line; raises StackError where it can't.
 
     `alone` is a user who works on the stack nowhere else.
     """
@@ -258,9 +254,7 @@ def _save(stack: str, state: State, ids: Mapping[str, str]) -> State:
             pulumi(*refresh)
         except PulumiError as error:
             command = shlex.join(["pulumi", *refresh])
-            raise RecoverError(
-                f"{error}\nNothing is lost. Mend that, and then, before `pulumi up`: {command}"
-            ) from None
+            raise StackError(f"{error}\nNothing is lost. Mend that, and then, before `pulumi up`: {command}") from None
     return exported(stack)
 
 
@@ -291,7 +285,7 @@ def main() -> int:
     stack = arguments.stack
     try:
         done = recover(stack, alone=getpass.getuser() if arguments.alone else None)
-    except (RecoverError, PulumiError, BotoCoreError, ClientError) as error:
+    except (StackError, BotoCoreError, ClientError) as error:
         print(f"Not recovered: {error}", file=sys.stderr)
         return 1
     print("\n".join(done or [f"Nothing of {stack} is interrupted, and nothing is left over."]))

@@ -77,9 +77,9 @@ def main() -> int:
     parser.add_argument("--commit", default="", help="which the image must have come from; make: COMMIT")
     arguments = parser.parse_args()
     try:
-        found, of_aws = outputs(arguments.stack), session(arguments.stack)
-        image = running_image(of_aws.client("ecs"), cluster=found["cluster"], service=found["service"])
-        ecr = of_aws.client("ecr")
+        found, aws = outputs(arguments.stack), session(arguments.stack)
+        image = running_image(aws.client("ecs"), cluster=found["cluster"], service=found["service"])
+        ecr = aws.client("ecr")
         if arguments.version is None:
             print(label_commit(ecr, image, arguments.commit))
         else:

@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,15 +23,15 @@ def _order(version: str) -> tuple[list[int], bool, str]:
     return [int(number) for number in numbers.split(".")], not pre_release, pre_release
 
 
-def running_version(stack: str, *, of_aws: Any = None) -> str:
+def running_version(stack: str) -> str:
     """Return the version that the service runs, "" where its image has none.
 
     Raises StackError where the stack runs nothing, or a deployment isn't complete; botocore's errors where AWS refuses.
     """
-    found, of_aws = outputs(stack), of_aws or session(stack)
-    image = running_image(of_aws.client("ecs"), cluster=found["cluster"], service=found["service"])
+    found, aws = outputs(stack), session(stack)
+    image = running_image(aws.client("ecs"), cluster=found["cluster"], service=found["service"])
     ids = [{"imageDigest": image.digest}]
-    details = of_aws.client("ecr").describe_images(**image.place, imageIds=ids)["imageDetails"]
+    details = aws.client("ecr").describe_images(**image.place, imageIds=ids)["imageDetails"]
     return newest_version([label for each in details for label in each.get("imageTags", [])])
 
 

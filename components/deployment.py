@@ -25,11 +25,14 @@ APPEARANCE_TIMEOUT = 15.0
 ROLLBACK_TIMEOUT = 60.0
 """Seconds that the report of a failure waits for ECS to have gone back, so as to say what serves now."""
 
-LOG_LINES = 15
-MAX_TASKS_IN_REPORT = 5
-EVENTS_IN_REPORT = 5
-CAUSES = ("is unhealthy in", "unable to place a task")
-LAUNCHES_IN_REPORT = 2
+LOG_LINES, TASKS_IN_REPORT, EVENTS_IN_REPORT, LAUNCHES_IN_REPORT = 15, 5, 5, 2
+"""How much of each a report has at the most: a person is to read it, and the console has the rest."""
+
+CAUSE_SIGNS = ("is unhealthy in", "unable to place a task")
+"""By what an event of a service tells a cause; the report has it, though many others have come since.
+
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
+"""
 
 State = Literal["running", "completed", "failed"]
 Service = Mapping[str, Any]
@@ -112,6 +115,20 @@ class DeploymentWatch:
             return "failed"
         return "running"
 
+    def end_trying(self) -> None:
+        """Have ECS go back from a deployment that it still tries, where it does so by itself from one that failed.
+
+        `reason` then says what ECS was told. A service's first deployment has nothing to go back to.
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
+        """
+        service = self._service()
+        primary = _primary(service)
+        if primary is None or primary["id"] != self.deployment_id or primary.get("rolloutState") != "IN_PROGRESS":
+            return
+        self._remember_causes()
+        breaker = service.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {})
+        self.reason += "; " + (self._stop_deployment() if breaker.get("rollback") else "ECS goes on trying")
+
     def has_gone_back(self) -> bool:
         """Whether ECS is done with going back: a completed deployment serves, or there is none to go back to."""
         primary = _primary(self._service())
@@ -127,12 +144,12 @@ class DeploymentWatch:
         newest = sorted(self._stopped.values(), key=lambda task: str(task.get("stoppedAt", "")), reverse=True)
         logs, log_group = self.clients.logs, self.target.log_group
         stopped = [
-            stopped_task(task, logs=logs, log_group=log_group, unread=unread) for task in newest[:MAX_TASKS_IN_REPORT]
+            stopped_task(task, logs=logs, log_group=log_group, unread=unread) for task in newest[:TASKS_IN_REPORT]
         ]
         return FailedDeployment(
             service=service["serviceName"],
             deployment=self.deployment_id,
-            task_definition=_revision(self.target.task_definition),
+            task_definition=revision_of(self.target.task_definition),
             reason=self.reason,
             stopped_tasks=stopped,
             stopped_count=len(newest),
@@ -164,7 +181,7 @@ class DeploymentWatch:
         """Return the tasks of the deployment that have an instance, the newest first."""
         tasks = [task for task in self._live_tasks() if task.get("lastStatus") != "PROVISIONING"]
         tasks.sort(key=lambda task: str(task.get("createdAt", "")), reverse=True)
-        return [self._unready_task(task) for task in tasks[:MAX_TASKS_IN_REPORT]]
+        return [self._unready_task(task) for task in tasks[:TASKS_IN_REPORT]]
 
     def _unready_task(self, task: Mapping[str, Any]) -> UnreadyTask:
         task_id, health = task["taskArn"].rsplit("/", 1)[-1], task.get("healthStatus", "UNKNOWN")
@@ -214,20 +231,6 @@ class DeploymentWatch:
             for described in answer["TargetHealthDescriptions"]
             if described["TargetHealth"]["State"] == "unhealthy"
         ]
-
-    def end_trying(self) -> None:
-        """Have ECS go back from a deployment that it still tries, where it does so by itself from one that failed.
-
-        `reason` then says what ECS was told. A service's first deployment has nothing to go back to.
-        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html
-        """
-        service = self._service()
-        primary = _primary(service)
-        if primary is None or primary["id"] != self.deployment_id or primary.get("rolloutState") != "IN_PROGRESS":
-            return
-        self._remember_causes()
-        breaker = service.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {})
-        self.reason += "; " + (self._stop_deployment() if breaker.get("rollback") else "ECS goes on trying")
 
     def _remember_causes(self) -> None:
         """What still waits or runs tells why; it is gone once ECS has gone back."""
@@ -300,7 +303,7 @@ def told(events: Sequence[Mapping[str, Any]], *, since: Any) -> list[str]:
     """Return what ECS told of since then, newest first: the last few, and before them what is a cause."""
     messages = [event["message"] for event in events if since is None or event.get("createdAt", since) >= since]
     earlier = messages[EVENTS_IN_REPORT:]
-    causes = [next((message for message in earlier if sign in message), "") for sign in CAUSES]
+    causes = [next((message for message in earlier if sign in message), "") for sign in CAUSE_SIGNS]
     return messages[:EVENTS_IN_REPORT] + [cause for cause in causes if cause]
 
 
@@ -316,10 +319,10 @@ def why_gone(service: Service, task_definition: str, *, was_seen: bool) -> str:
     primary = _primary(service)
     if primary is not None and primary["taskDefinition"] == task_definition:
         return "another deployment of the same task definition has taken its place"
-    now = f"the service is at {_revision(primary['taskDefinition'])}" if primary else "the service has no deployment"
+    now = f"the service is at {revision_of(primary['taskDefinition'])}" if primary else "the service has no deployment"
     if was_seen:
         return f"ECS has gone back from it; {now}"
-    return f"{now}; the state has {_revision(task_definition)}, from which ECS went back, or which somebody changed"
+    return f"{now}; the state has {revision_of(task_definition)}, from which ECS went back, or which somebody changed"
 
 
 def progress_of(deployment: Mapping[str, Any]) -> str:
@@ -336,13 +339,13 @@ def serving(service: Service) -> str:
     running = [d for d in service["deployments"] if d.get("runningCount", 0) > 0]
     if not running:
         return "nothing: no task of the service runs"
-    return ", ".join(f"{d['runningCount']} task(s) of {_revision(d['taskDefinition'])}" for d in running)
+    return ", ".join(f"{d['runningCount']} task(s) of {revision_of(d['taskDefinition'])}" for d in running)
 
 
 def _primary(service: Service) -> Mapping[str, Any] | None:
     return next((d for d in service["deployments"] if d["status"] == "PRIMARY"), None)
 
 
-def _revision(task_definition: str) -> str:
-    """Return the family and revision of a task definition's ARN."""
+def revision_of(task_definition: str) -> str:
+    """Return the family and the revision of a task definition, such as backend:2, by its ARN."""
     return task_definition.rsplit("/", 1)[-1]

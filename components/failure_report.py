@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from components.remedies import remedy
 
+NOT_SERVED = "Nothing is to change, but the service does not run what it should:"
+"""How the warning of a preview begins, for whoever looks for it in what Pulumi prints."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 _TWICE = re.compile(r"(operation error .+): \1$")
@@ -141,15 +144,22 @@ def _log(log_lines: Sequence[str], *, ran: bool = True) -> list[str]:
 
 
 def _advice(failed: FailedDeployment) -> str:
-    ends = [f"{task.reason} {task.container_reason}" for task in failed.stopped_tasks]
     return remedy(
-        endings=ends,
+        endings=_endings(failed.stopped_tasks),
         words=[failed.reason, *failed.events],
-        exit_codes=[task.exit_code for task in failed.stopped_tasks if task.exit_code is not None],
+        exit_codes=_exit_codes(failed.stopped_tasks),
         failed_launches=failed.failed_launches,
         waiting=bool(failed.waiting_tasks),
         unready=bool(failed.unready_tasks),
     )
+
+
+def _endings(tasks: Sequence[StoppedTask]) -> list[str]:
+    return [f"{task.reason} {task.container_reason}" for task in tasks]
+
+
+def _exit_codes(tasks: Sequence[StoppedTask]) -> list[int]:
+    return [task.exit_code for task in tasks if task.exit_code is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,22 +180,14 @@ class FailedMigration:
 def render_migration(failed: FailedMigration) -> str:
     """Return the report, quoted as `render`'s: the reason, how the task ended, what serves on, what to do."""
     tasks = [failed.task] if failed.task else []
-    signs = FailedDeployment(
-        service="",
-        deployment="",
-        task_definition=failed.task_definition,
-        reason=failed.reason,
-        serving=failed.serving,
-        stopped_tasks=tasks,
-        stopped_count=len(tasks),
-    )
+    advice = failed.what_to_do or remedy(endings=_endings(tasks), words=[failed.reason], exit_codes=_exit_codes(tasks))
     return _quoted(
         [
             f"The migration of {failed.task_definition} failed.",
             f"  Reason: {failed.reason}",
             *(_ending(tasks) if tasks else []),
             f"  Nothing was switched: {failed.serving}",
-            f"  What to do: {failed.what_to_do or _advice(signs)}",
+            f"  What to do: {advice}",
             "  Once it is mended, `pulumi up` runs the migration again.",
             *(f"  (AWS would not say more: {reason})" for reason in failed.unread),
         ]

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.container_definition import CONTAINER_NAME
-from components.deployment import Clock, State, serving, stopped_task
+from components.deployment import Clock, State, revision_of, serving, stopped_task
 from components.failure_report import FailedMigration
+from components.remedies import NO_ROOM
 
 STARTED_BY = "migration"
 """How ECS tells the task of a migration from those of the service, whose deployments start them."""
@@ -52,7 +53,7 @@ class Job:
 
     @property
     def revision(self) -> str:
-        return _revision(self.task_definition)
+        return revision_of(self.task_definition)
 
 
 @dataclass(kw_only=True)
@@ -158,7 +159,7 @@ class MigrationRun:
             return "running"
         if under_way:
             return self._wait(
-                f"the migration of {_revision(under_way[0]['taskDefinitionArn'])} has to end first",
+                f"the migration of {revision_of(under_way[0]['taskDefinitionArn'])} has to end first",
                 what_to_do=f"wait for its end, or stop it: aws ecs stop-task --cluster {self.job.cluster} --task "
                 f"{under_way[0]['taskArn']}",
             )
@@ -178,7 +179,7 @@ class MigrationRun:
         failure = answer["failures"][0]
         why = f"no instance takes its task: {failure.get('reason', '')} {failure.get('detail', '')}".rstrip()
         if failure.get("reason", "").startswith(WITHOUT_ROOM):
-            return self._wait(why, what_to_do=_MAKE_ROOM)
+            return self._wait(why, what_to_do=NO_ROOM)
         self.reason, self._what_to_do = why, "AWS's reason above names what is wrong"
         return "failed"
 
@@ -217,7 +218,7 @@ class MigrationRun:
     def _give_up(self, task: Task) -> None:
         """Stop a task that takes too long; what is known of it is known when it has stopped."""
         if task["lastStatus"] == "PROVISIONING":
-            self.reason, self._what_to_do = f"no instance had room for its task within {self._limit()}", _MAKE_ROOM
+            self.reason, self._what_to_do = f"no instance had room for its task within {self._limit()}", NO_ROOM
         else:
             self.reason = f"it had not ended after {self._limit()}, and was stopped"
             self._what_to_do = (
@@ -250,8 +251,6 @@ class MigrationRun:
         return "failed"
 
 
-_MAKE_ROOM = "no instance has room for one task more; raise capacity.max, or see why no instance has joined the cluster"
-
 _PROGRESS = {
     "PROVISIONING": "its task waits for an instance with room",
     "PENDING": "its task starts",
@@ -266,10 +265,6 @@ def serves_on(services: Sequence[Mapping[str, Any]]) -> str:
     if not any(each.get("runningCount", 0) for service in services for each in service["deployments"]):
         return "no task of the service runs"
     return f"{', '.join(serving(service) for service in services)} serve on"
-
-
-def _revision(task_definition: str) -> str:
-    return task_definition.rsplit("/", 1)[-1]
 
 
 def _pages(question: Callable[..., Mapping[str, Any]], **asked: Any) -> Iterator[Mapping[str, Any]]:

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 KILLED = 137
 """Exit code of a process that SIGKILL ended: 128 and the signal's number."""
 
+NO_ROOM = "no instance has room for the task; raise capacity.max, or see why no instance has joined the cluster"
+"""What to do about a task that has no instance, where ECS says no more."""
+
 _SETTING = "in container.secrets"
 _SLOW = "where it only starts slowly, raise health.gracePeriod"
 _DENIED = (
@@ -63,8 +66,7 @@ _REMEDIES = (
     (
         r"CannotPull.*(manifest unknown|not found|does not exist|requested access to the resource is denied)",
         "the image can't be pulled: the registry hasn't got it any more; deploy another tag, or where this stack "
-        "builds, "
-        "change something in build.context",
+        "builds, change something in build.context",
     ),
     (
         r"CannotPull",
@@ -118,8 +120,7 @@ _PLACES = (
     (
         r"unable to place a task",
         "no instance has room for the task; the event above says of what, and capacity.max how many instances there "
-        "may "
-        "be",
+        "may be",
     ),
 )
 """The same, of tasks that find no instance."""
@@ -173,7 +174,7 @@ def _first(remedies: Sequence[tuple[str, str]], texts: Sequence[str]) -> str:
 
 def _by_state(exit_codes: set[int], *, waiting: bool, unready: bool) -> str:
     if waiting:
-        return "no instance has room for the task; raise capacity.max, or see why no instance has joined the cluster"
+        return NO_ROOM
     if KILLED in exit_codes:
         return "the container was killed: by itself, or for memory (container.memory)"
     if exit_codes - {0}:

@@ -12,8 +12,8 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 
 from components.aws_clients import clients
-from components.deployment import POLL_INTERVAL, ROLLBACK_TIMEOUT, Clients, DeploymentWatch, Target
-from components.failure_report import render
+from components.deployment import POLL_INTERVAL, ROLLBACK_TIMEOUT, Clients, DeploymentWatch, Target, revision_of
+from components.failure_report import NOT_SERVED, render
 from components.registry import PushedImage, give_labels, served_label, serving_label
 
 
@@ -41,10 +41,6 @@ class RolloutArgs:
 
 class RolloutFailed(pulumi.RunError):
     """The deployment failed; Pulumi shows the report and no traceback."""
-
-
-NOT_SERVED = "Nothing is to change, but the service does not run what it should:"
-"""How the warning of a preview begins, for whoever looks for it."""
 
 
 class Rollout(pulumi.ComponentResource):
@@ -107,7 +103,7 @@ class Rollout(pulumi.ComponentResource):
             raise
         except Exception as error:
             raise RolloutFailed(
-                f"Whether the deployment of {target.task_definition.rsplit('/', 1)[-1]} is complete can't be told: "
+                f"Whether the deployment of {revision_of(target.task_definition)} is complete can't be told: "
                 f"{error}. `pulumi up` again looks again."
             ) from error
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components.rollout import NOT_SERVED
+from components.failure_report import NOT_SERVED
 from components.secret_references import SecretReference
 from rehearsal import outsider, page, pulumi_output, surroundings
 from rehearsal.base import BaseError

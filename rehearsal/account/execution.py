@@ -165,9 +165,7 @@ def _secret(who: Agent, value_from: str) -> str:
     parts = value_from.split(":")
     name, selectors = ":".join(parts[:7]), [*parts[7:], "", "", ""]
     key, stage, version = selectors[:3]
-    asked = (
-        {"SecretId": name} | ({"VersionStage": stage} if stage else {}) | ({"VersionId": version} if version else {})
-    )
+    asked = {"SecretId": name, "VersionStage": stage, "VersionId": version}
     with _responses.request_scope(_responses.get_account_id(), parts[3]):
         _, secret = _secrets_manager._resolve(name)
         arn = secret["ARN"] if secret else name

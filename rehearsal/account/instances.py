@@ -132,8 +132,7 @@ def _check_quota(vcpus: int) -> None:
             f"You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance "
             "bucket that the specified instance type belongs to. Please visit "
             "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 "
-            "instance "
-            "failed."
+            "instance failed."
         )
 
 

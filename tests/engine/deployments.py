@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ from components.registry import MANIFESTS, PushedImage, digest_of, give_labels, 
 from rehearsal import outsider
 from rehearsal.folders import ROOT
 from rehearsal.outsider import Outsider
-from rehearsal.surroundings import Account, Outcome, Stack, Workspace, containers, docker_login, get
+from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace, containers, docker_login, get
+from rehearsal.tools import Tools
 from settings import parse
 
 PROJECT = "booklink-backend"
@@ -49,6 +51,24 @@ def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
             _merge(into[name], value)
         else:
             into[name] = value
+
+
+def prepare_pre(workspace: Workspace, tools: Tools, changes: Mapping[str, Any] | None = None) -> None:
+    """Have pre's file build the sample with what is here, and wait no longer than it must; then change it further."""
+    adjust(workspace, "pre", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}, **(changes or {})})
+    if tools.base_image:
+        adjust(workspace, "pre", {"build": {"args": {"BASE": tools.base_image}}})
+
+
+def prepare_live(
+    workspace: Workspace, account: Account, tools: Tools, faults: Mapping[str, str], changes: Mapping[str, Any]
+) -> Stack:
+    """The stack that finds its image, with `changes` to its file: releases are there, by label, each with a fault."""
+    account.client("ecr").create_repository(repositoryName=PROJECT)
+    for tag, fault in faults.items():
+        push(account, tag, base=tools.base_image, fault=fault)
+    adjust(workspace, "live", {"health": QUICK_HEALTH, **changes})
+    return workspace.stack("live")
 
 
 def change_sample(workspace: Workspace, *, version: str) -> None:
@@ -141,7 +161,7 @@ def errors(outcome: Outcome) -> int:
 
 def deploy(stack: Stack, tag: str, *options: str, check: bool = True) -> Outcome:
     """Deploy the image that `tag` names."""
-    return stack.run("up", "--yes", "--config", f"tag={tag}", *options, check=check)
+    return stack.run("up", "--yes", "--skip-preview", "--config", f"tag={tag}", *options, check=check)
 
 
 def fails(outcome: Outcome) -> None:
@@ -149,6 +169,20 @@ def fails(outcome: Outcome) -> None:
     assert outcome.status != 0, outcome.output
     assert errors(outcome) == 1, outcome.output
     assert "Traceback" not in outcome.output, outcome.output
+
+
+def fails_while_another_serves(stack: Stack, tag: str, *, seconds: float) -> Outcome:
+    """Deploy what fails: within so many seconds, and one task of the version before serves on; no request is lost."""
+    before = version(stack)
+    with Prober(stack.workspace.account, stack.outputs()["url"]) as prober:
+        outcome = deploy(stack, tag, check=False)
+    fails(outcome)
+    assert outcome.seconds < seconds
+    assert prober.probes, "a client asked"
+    assert prober.lost == [], prober.summary()
+    assert version(stack) == before
+    assert re.search(rf"Serving now: 1 task\(s\) of {PROJECT}-{stack.name}:\d+", outcome.output)
+    return outcome
 
 
 def version(stack: Stack) -> str:

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from contextlib import suppress
 from typing import IO, Any, cast
 
 from rehearsal.surroundings import Account, Outcome, Stack, session_members
-from tests.engine.deployments import answer, state
+from tests.engine.deployments import answer, command, state
 
 MOMENT_COMES_SECONDS = 150
 Moment = Callable[[str], object]
@@ -71,14 +70,7 @@ def seen(*patterns: str, and_then: Callable[[], object] = lambda: True) -> Momen
 
 def recovered(stack: Stack, *, clean: bool = True) -> str:
     """What `make recover` says of the stack; that nothing is left over, where it is to be `clean`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "commands.recover", stack.name],
-        cwd=stack.workspace.directory,
-        env=stack.workspace.environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = command(stack.workspace, "commands.recover", stack.name)
     assert done.returncode == 0, done.stderr
     assert not (clean and "not in its state" in done.stdout), done.stdout
     return done.stdout

@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
-from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
+from rehearsal.surroundings import Account, Prober, Stack, Workspace
 from rehearsal.tools import Tools
-from tests.engine.deployments import PROJECT, QUICK_HEALTH, adjust, advice, deploy, fails, push, service, version
+from tests.engine.deployments import (
+    QUICK_HEALTH,
+    adjust,
+    advice,
+    deploy,
+    fails_while_another_serves,
+    prepare_live,
+    service,
+    version,
+)
 
 FAULTS = {
     "v1.0.0": "",
@@ -25,39 +34,21 @@ BOUND = 150
 
 @pytest.fixture(scope="module")
 def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
-    account.client("ecr").create_repository(repositoryName=PROJECT)
-    for tag, fault in FAULTS.items():
-        push(account, tag, base=tools.base_image, fault=fault)
     settings: dict[str, Any] = {
         "promotedOnly": False,
         "container": {"memory": 256, "memoryReservation": None, "stopTimeout": 5},
-        "health": QUICK_HEALTH,
         "service": {"min": 1, "max": 1, "deploymentTimeout": BOUND},
         "capacity": {"min": 1, "max": 1},
     }
-    adjust(workspace, "live", settings)
-    stack = workspace.stack("live")
+    stack = prepare_live(workspace, account, tools, FAULTS, settings)
     deploy(stack, "v1.0.0")
     return stack
-
-
-def failing(live: Stack, tag: str) -> Outcome:
-    """Deploy what fails: within bounds, with one error, and the version before serves on without a lost request."""
-    before = version(live)
-    with Prober(live.workspace.account, live.outputs()["url"]) as prober:
-        outcome = deploy(live, tag, check=False)
-    fails(outcome)
-    assert outcome.seconds < BOUND
-    assert prober.lost == [], prober.summary()
-    assert version(live) == before
-    assert re.search(r"Serving now: 1 task\(s\) of booklink-backend-live:\d+", outcome.output)
-    return outcome
 
 
 def test_one_that_needs_too_much_memory_names_the_setting(live: Stack) -> None:
     # So little that it ends before it answers: ECS takes one that answers once for a healthy one.
     adjust(live.workspace, "live", {"container": {"memory": 32}})
-    outcome = failing(live, "v1.1.0")
+    outcome = fails_while_another_serves(live, "v1.1.0", seconds=BOUND)
     adjust(live.workspace, "live", {"container": {"memory": 256}})
     assert "Container: exit code 137, OutOfMemoryError: Container killed due to memory usage" in outcome.output
     assert advice(outcome) == (
@@ -75,7 +66,7 @@ def test_one_that_starts_too_slowly_goes_back_when_its_time_is_over(live: Stack)
             "service": {"deploymentTimeout": 60},
         },
     )
-    outcome = failing(live, "v1.2.0")
+    outcome = fails_while_another_serves(live, "v1.2.0", seconds=BOUND)
     assert (
         "Reason: it was not complete after 60 s (service.deploymentTimeout); ECS was told to go back" in outcome.output
     )
@@ -90,7 +81,7 @@ def test_one_that_starts_too_slowly_goes_back_when_its_time_is_over(live: Stack)
 def test_one_whose_own_health_command_fails_names_the_command(live: Stack) -> None:
     check = {**QUICK_HEALTH, "command": ["CMD-SHELL", "exit 1"]}
     adjust(live.workspace, "live", {"health": check, "service": {"deploymentTimeout": BOUND}})
-    outcome = failing(live, "v1.4.0")
+    outcome = fails_while_another_serves(live, "v1.4.0", seconds=BOUND)
     assert re.search(r"Task \S+ stopped.*: Task failed container health checks", outcome.output)
     assert advice(outcome).startswith("What to do: the container runs, but health.command doesn't end with 0 in it; ")
 

@@ -16,11 +16,11 @@ from rehearsal.surroundings import NO_PROFILE, REGION, Account, Outcome, Stack, 
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
     PROJECT,
-    QUICK_HEALTH,
     ZONE,
     adjust,
     change_sample,
     costs_by_the_hour,
+    prepare_pre,
     service,
     state,
 )
@@ -103,14 +103,7 @@ def account(calls: Path, account: Account) -> Account:  # noqa: ARG001 - the rec
 
 @pytest.fixture(scope="module")
 def pre(workspace: Workspace, tools: Tools) -> Stack:
-    settings = {
-        "health": QUICK_HEALTH,
-        "service": {"deploymentTimeout": 120},
-        "github": {"repository": REPOSITORY},
-    }
-    adjust(workspace, "pre", settings)
-    if tools.base_image:
-        adjust(workspace, "pre", {"build": {"args": {"BASE": tools.base_image}}})
+    prepare_pre(workspace, tools, {"github": {"repository": REPOSITORY}})
     change_sample(workspace, version="one")
     return workspace.stack("pre")
 

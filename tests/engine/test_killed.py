@@ -12,7 +12,7 @@ from commands.interrupted import FINDERS
 from commands.recover import locks
 from rehearsal.surroundings import Account, Stack, Workspace, get
 from rehearsal.tools import Tools
-from tests.engine.deployments import PROJECT, QUICK_HEALTH, adjust, changes, errors
+from tests.engine.deployments import PROJECT, changes, errors, prepare_pre
 from tests.engine.interruptions import (
     begin_again,
     in_account,
@@ -63,9 +63,7 @@ def before(account: Account) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def pre(workspace: Workspace, tools: Tools, before: Counter[str]) -> Stack:  # noqa: ARG001 - it comes first
-    adjust(workspace, "pre", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}})
-    if tools.base_image:
-        adjust(workspace, "pre", {"build": {"args": {"BASE": tools.base_image}}})
+    prepare_pre(workspace, tools)
     return workspace.stack("pre")
 
 

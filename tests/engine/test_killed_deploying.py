@@ -10,7 +10,7 @@ import pytest
 
 from rehearsal.surroundings import Account, Stack, Workspace, get
 from rehearsal.tools import Tools
-from tests.engine.deployments import QUICK_HEALTH, adjust, change_sample
+from tests.engine.deployments import change_sample, prepare_pre
 from tests.engine.interruptions import in_account, in_state, interrupted, killed, pending, recovered, seen
 
 OURS = [{"Name": "tag:Environment", "Values": ["pre"]}]
@@ -39,9 +39,7 @@ def before(account: Account) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def pre(workspace: Workspace, tools: Tools, before: Counter[str]) -> Stack:  # noqa: ARG001 - it comes first
-    adjust(workspace, "pre", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}})
-    if tools.base_image:
-        adjust(workspace, "pre", {"build": {"args": {"BASE": tools.base_image}}})
+    prepare_pre(workspace, tools)
     change_sample(workspace, version="one")
     return workspace.stack("pre")
 

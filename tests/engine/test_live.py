@@ -4,17 +4,17 @@ import re
 
 import pytest
 
+from components.failure_report import NOT_SERVED
 from rehearsal.surroundings import Account, Outcome, Prober, Stack, Workspace
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
-    PROJECT,
-    QUICK_HEALTH,
     SERVICE_ALONE,
     adjust,
     changes,
     deploy,
     fails,
     has_served,
+    prepare_live,
     push,
     pushed,
     service,
@@ -31,13 +31,10 @@ NEVER_SERVED = "v9.9.9"
 
 @pytest.fixture(scope="module")
 def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
-    account.client("ecr").create_repository(repositoryName=PROJECT)
-    for tag, fault in FAULTS.items():
-        push(account, tag, base=tools.base_image, fault=fault)
+    stack = prepare_live(workspace, account, tools, FAULTS, {"service": {"deploymentTimeout": 180}})
     has_served(account, *FAULTS)
     push(account, NEVER_SERVED, base=tools.base_image)
-    adjust(workspace, "live", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 180}})
-    return workspace.stack("live")
+    return stack
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +118,7 @@ def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
 @pytest.mark.usefixtures("crashed")
 def test_a_preview_in_between_says_what_is_wrong(live: Stack) -> None:
     preview = live.run("preview")
-    assert "Nothing is to change, but the service does not run what it should:" in preview.output
+    assert NOT_SERVED in preview.output
     assert "ERROR cannot reach database: connection refused" in preview.output, "and why, as long as ECS knows it"
     assert "What to do: the container ended by itself; its last log lines above say why" in preview.output
 

@@ -1,14 +1,23 @@
 """The migration of a new image, which must end well before the service has it."""
 
-import json
 import re
 from typing import Any
 
 import pytest
 
-from rehearsal.surroundings import Account, Outcome, Stack, Workspace, get
+from rehearsal.surroundings import Account, Outcome, Stack, Workspace
 from rehearsal.tools import Tools
-from tests.engine.deployments import PROJECT, QUICK_HEALTH, SERVICE_ALONE, adjust, changes, errors, push, service, state
+from tests.engine.deployments import (
+    SERVICE_ALONE,
+    adjust,
+    changes,
+    deploy,
+    fails,
+    prepare_live,
+    service,
+    state,
+    version,
+)
 
 FAULTS = {"v1.0.0": "", "v1.1.0": "migration", "v1.2.0": "", "v1.3.0": "crash"}
 """The releases, each with what is wrong with it."""
@@ -19,17 +28,12 @@ TIMEOUT = 10
 
 @pytest.fixture(scope="module")
 def live(workspace: Workspace, account: Account, tools: Tools) -> Stack:
-    account.client("ecr").create_repository(repositoryName=PROJECT)
-    for tag, fault in FAULTS.items():
-        push(account, tag, base=tools.base_image, fault=fault)
-    small = {"min": 1, "max": 1, "deploymentTimeout": 180}
-    migration = {"command": ["migrate"], "timeout": 120}
-    adjust(workspace, "live", {"health": QUICK_HEALTH, "service": small, "migration": migration})
-    return workspace.stack("live")
-
-
-def deploy(live: Stack, tag: str, *, check: bool = True) -> Outcome:
-    return live.run("up", "--yes", "--skip-preview", "--config", f"tag={tag}", check=check)
+    settings = {
+        "promotedOnly": False,
+        "migration": {"command": ["migrate"], "timeout": 120},
+        "service": {"min": 1, "max": 1, "deploymentTimeout": 180},
+    }
+    return prepare_live(workspace, account, tools, FAULTS, settings)
 
 
 def migrations(live: Stack) -> list[dict[str, Any]]:
@@ -45,17 +49,6 @@ def migrations(live: Stack) -> list[dict[str, Any]]:
         return []
     found = ecs.describe_tasks(cluster=arns[0].split("/")[1], tasks=arns)["tasks"]
     return sorted(found, key=lambda task: str(task["createdAt"]))
-
-
-def version(live: Stack) -> str:
-    page = get(live.workspace.account, f"{live.outputs()['url']}/info")
-    return str(json.loads(page.body)["version"])
-
-
-def fails(outcome: Outcome) -> None:
-    assert outcome.status != 0, outcome.output
-    assert errors(outcome) == 1, outcome.output
-    assert "Traceback" not in outcome.output, outcome.output
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,7 @@ from components.registry import served_label
 from rehearsal.surroundings import Outcome, Prober, Stack, Workspace, get
 from rehearsal.tools import Tools
 from tests.engine.deployments import (
-    QUICK_HEALTH,
     SERVICE_ALONE,
-    adjust,
     change_sample,
     changes,
     command,
@@ -20,6 +18,7 @@ from tests.engine.deployments import (
     errors,
     labels,
     looked_at,
+    prepare_pre,
     pushed,
     service,
     state,
@@ -34,9 +33,7 @@ REPOSITORY = {"aws:ecr/repository:Repository", "aws:ecr/lifecyclePolicy:Lifecycl
 
 @pytest.fixture(scope="module")
 def pre(workspace: Workspace, tools: Tools) -> Stack:
-    adjust(workspace, "pre", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}})
-    if tools.base_image:
-        adjust(workspace, "pre", {"build": {"args": {"BASE": tools.base_image}}})
+    prepare_pre(workspace, tools)
     change_sample(workspace, version="one")
     return workspace.stack("pre")
 

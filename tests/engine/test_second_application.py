@@ -21,6 +21,7 @@ from tests.engine.deployments import (
     adjust,
     changes,
     costs_by_the_hour,
+    deploy,
     docker,
     errors,
     looked_at,
@@ -93,10 +94,6 @@ def adapted(second: Stack) -> Stack:
     }
     adjust(second.workspace, "second", settings)
     return second
-
-
-def deploy(stack: Stack, tag: str, *, check: bool = True) -> Outcome:
-    return stack.run("up", "--yes", "--config", f"tag={tag}", check=check)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from components.repository import lifecycle_policy
 from rehearsal.folders import ROOT
 from rehearsal.surroundings import Account, Stack, Workspace
 from rehearsal.tools import Tools
-from tests.engine.deployments import PROJECT, QUICK_HEALTH, adjust, changes, state
+from tests.engine.deployments import PROJECT, ZONE, changes, prepare_pre, state
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("aws") and shutil.which("jq")), reason="the recipes use the commands aws and jq"
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 REPOSITORY, LOG_GROUP = "aws:ecr/repository:Repository", "aws:cloudwatch/logGroup:LogGroup"
 KEPT_LOG = f"/{PROJECT}/pre/20260101000000000000000001"
-HOST = "pre-be.booklinktrove.com"
+HOST = f"pre-be.{ZONE}"
 
 
 def recipes(heading: str) -> list[str]:
@@ -42,9 +42,7 @@ def logged_in(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def pre(logged_in: Workspace, tools: Tools) -> Stack:
-    adjust(logged_in, "pre", {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}})
-    if tools.base_image:
-        adjust(logged_in, "pre", {"build": {"args": {"BASE": tools.base_image}}})
+    prepare_pre(logged_in, tools)
     return Stack(name="pre", workspace=logged_in)
 
 

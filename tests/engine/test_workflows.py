@@ -9,7 +9,7 @@ import pytest
 
 from rehearsal.surroundings import Account, Workspace
 from rehearsal.tools import Tools
-from tests.engine.deployments import PROJECT, QUICK_HEALTH, adjust, change_sample, push
+from tests.engine.deployments import PROJECT, QUICK_HEALTH, adjust, change_sample, prepare_pre, push
 from tests.workflows.fake_gh import FakeGitHub
 from tests.workflows.runner import Job, Runner, all_steps, workflow
 
@@ -45,13 +45,11 @@ def install_packages(workspace: Workspace) -> None:
 @pytest.fixture(scope="module")
 def runner(workspace: Workspace, tools: Tools, github: FakeGitHub) -> Runner:
     install_packages(workspace)
-    quick = {"health": QUICK_HEALTH, "service": {"deploymentTimeout": 120}}
-    adjust(workspace, "live", {"service": {"min": 1, "max": 1}, "capacity": {"min": 1, "max": 2}})
+    prepare_pre(workspace, tools)
+    small = {"service": {"min": 1, "max": 1, "deploymentTimeout": 120}, "capacity": {"min": 1, "max": 2}}
+    adjust(workspace, "live", {"health": QUICK_HEALTH, **small})
     for stack in ("pre", "live"):
-        adjust(workspace, stack, quick)
         workspace.stack(stack)
-    if tools.base_image:
-        adjust(workspace, "pre", {"build": {"args": {"BASE": tools.base_image}}})
     state = workspace.variables["PULUMI_BACKEND_URL"]
     environment = workspace.environment | {
         "PATH": f"{github.folder / 'bin'}{os.pathsep}{workspace.environment['PATH']}",

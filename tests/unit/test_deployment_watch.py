@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from components.deployment import (
     APPEARANCE_TIMEOUT,
     LOG_LINES,
-    MAX_TASKS_IN_REPORT,
+    TASKS_IN_REPORT,
     DeploymentWatch,
     newest_deployment,
     progress_of,
@@ -189,10 +189,10 @@ def test_tasks_that_are_still_stopping_are_looked_at_again() -> None:
 
 
 def test_the_newest_tasks_are_told_of_and_the_others_counted() -> None:
-    tasks = [stopped(f"t{at}", at=at) for at in range(MAX_TASKS_IN_REPORT + 2)]
+    tasks = [stopped(f"t{at}", at=at) for at in range(TASKS_IN_REPORT + 2)]
     report = watch(FakeAccount(states=[[deployment("ecs-svc/2", NEW)]], stopped_tasks=tasks)).report()
-    assert [task.id for task in report.stopped_tasks] == [f"t{at}" for at in range(MAX_TASKS_IN_REPORT + 1, 1, -1)]
-    assert report.stopped_count == MAX_TASKS_IN_REPORT + 2
+    assert [task.id for task in report.stopped_tasks] == [f"t{at}" for at in range(TASKS_IN_REPORT + 1, 1, -1)]
+    assert report.stopped_count == TASKS_IN_REPORT + 2
 
 
 def test_more_stopped_tasks_than_ecs_describes_at_once_are_no_error() -> None:

@@ -94,8 +94,7 @@ def test_a_deployment_whose_tasks_find_no_instance() -> None:
         "  An instance could not be launched: You have requested more vCPU capacity than your current vCPU limit\n"
         "  Serving now: 1 task(s) of backend:1\n"
         "  What to do: the account's quota of vCPUs is used up: `aws service-quotas get-service-quota --service-code "
-        "ec2 "
-        "--quota-code L-1216C47A` shows the limit; ask AWS for more, or end what runs\n"
+        "ec2 --quota-code L-1216C47A` shows the limit; ask AWS for more, or end what runs\n"
         "  Where the cause was outside of this program, once it is mended: pulumi up --refresh\n"
         "  (AWS would not say more: An error occurred (AccessDenied))"
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from commands import preview as command
-from commands.preview import NOT_SERVED, Outcome, Preview, chosen_tag, outcome_of
-from components import rollout
+from commands.preview import Outcome, Preview, chosen_tag, outcome_of
+from components.failure_report import NOT_SERVED
 from tests.unit.commands_on_path import put_on_path
 
 UNCHANGED = "Previewing update (live):\nResources:\n    57 unchanged\n"
@@ -70,10 +70,6 @@ print(json.dumps(known["config" if arguments[0] == "config" else "outputs"]))
 )
 def test_what_a_preview_came_to(status: int, output: str, outcome: Outcome) -> None:
     assert outcome_of(status, output) == outcome
-
-
-def test_the_warning_that_it_looks_for_is_the_programs() -> None:
-    assert rollout.NOT_SERVED == NOT_SERVED
 
 
 def test_resources_are_counted_and_named_as_pulumi_does() -> None:

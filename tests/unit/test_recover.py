@@ -18,7 +18,6 @@ from commands.interrupted import FINDERS, MADE_AGAIN, Environment
 from commands.orphans import orphans
 from commands.recover import (
     Lock,
-    RecoverError,
     environment,
     found_id,
     held,
@@ -27,7 +26,7 @@ from commands.recover import (
     recover,
     resolved,
 )
-from commands.stack import PulumiError
+from commands.stack import PulumiError, StackError
 from tests.unit.mocked_engine import PROJECT
 from tests.unit.stack_files import STACKS, run_program, stack_file, values
 
@@ -419,12 +418,12 @@ def test_what_the_state_has_already_is_not_what_was_begun() -> None:
 
 def test_of_two_that_may_be_it_none_is_taken() -> None:
     aws = env(describe_vpcs={"Vpcs": [{"VpcId": "vpc-1"}, {"VpcId": "vpc-2"}]})
-    with pytest.raises(RecoverError, match=r"vpc-1, vpc-2 may be it\. Delete all but one"):
+    with pytest.raises(StackError, match=r"vpc-1, vpc-2 may be it\. Delete all but one"):
         found_id(aws, BEGUN, exported())
 
 
 def test_of_a_type_that_nothing_finds_it_is_said_what_to_do() -> None:
-    with pytest.raises(RecoverError, match=r"of type aws:sqs/queue:Queue.*--clear-pending-creates"):
+    with pytest.raises(StackError, match=r"of type aws:sqs/queue:Queue.*--clear-pending-creates"):
         found_id(env(), resource("aws:sqs/queue:Queue"), exported())
 
 
@@ -462,10 +461,24 @@ def test_an_interrupted_change_or_deletion_is_forgotten() -> None:
     assert "pending_operations" not in new
 
 
-def test_the_environment_is_known_by_its_providers_tags() -> None:
-    found = environment(exported(), None)
+@pytest.mark.parametrize(
+    ("created", "since"),
+    [
+        ("2026-11-24T10:31:49.460119095Z", 1795516309460),
+        ("2026-11-24T10:31:49.46Z", 1795516309460),
+        ("2026-11-24T10:31:49Z", 1795516309000),
+    ],
+    ids=["nanoseconds", "without the zeros at the end, as Go writes it", "seconds"],
+)
+def test_the_environment_is_known_by_its_providers_tags(created: str, since: int) -> None:
+    state = exported()
+    state["deployment"]["resources"][0]["created"] = created
+    found = environment(state, None)
     assert found
-    assert (found.tags, found.since) == (TAGS, 1795516309460)
+    assert (found.tags, found.since) == (TAGS, since)
+
+
+def test_without_a_provider_there_is_no_environment() -> None:
     assert environment({"deployment": {}}, None) is None
 
 

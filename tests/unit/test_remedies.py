@@ -8,16 +8,14 @@ SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:pre1/postgres-
 SDK = "operation error Secrets Manager: GetSecretValue, https response error StatusCode: 400, RequestID: 1-2"
 FARGATE = (
     "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: unable "
-    "to "
-    "retrieve secret from asm: service call has been retried 1 time(s): failed to fetch secret"
+    "to retrieve secret from asm: service call has been retried 1 time(s): failed to fetch secret"
 )
 
 
 def denial(action: str, resource: str) -> str:
     return (
         "User: arn:aws:sts::123456789012:assumed-role/backend-execution-1a/0a1b is not authorized to perform: "
-        f"{action} on "
-        f"resource: {resource} because no identity-based policy allows the {action} action"
+        f"{action} on resource: {resource} because no identity-based policy allows the {action} action"
     )
 
 
@@ -39,8 +37,7 @@ def of(ending: str) -> str:
 def test_a_denied_secret_names_role_action_and_secret(reason: str) -> None:
     assert of(reason) == (
         f"the role backend-execution-1a may not do secretsmanager:GetSecretValue on {SECRET}; `pulumi up --refresh` "
-        "gives "
-        "back what somebody took away"
+        "gives back what somebody took away"
     )
 
 
@@ -67,8 +64,7 @@ def test_an_explicit_denial_is_another_policys() -> None:
         ("Invalid character 'h' looking for beginning of value", "holds no JSON"),
         (
             f"Secret {SECRET}: {SDK}, InvalidRequestException: You can't perform this operation on the secret because "
-            "it "
-            "was marked for deletion.",
+            "it was marked for deletion.",
             f"`aws secretsmanager restore-secret --secret-id {SECRET}` brings it back",
         ),
         (
@@ -94,8 +90,7 @@ def test_an_explicit_denial_is_another_policys() -> None:
         ),
         (
             "CannotPullContainerError: Error response from daemon: manifest for r@sha256:1 not found: manifest "
-            "unknown: "
-            "Requested image not found",
+            "unknown: Requested image not found",
             "the registry hasn't got it any more",
         ),
         ("CannotPullContainerError: request canceled while waiting for connection", "have no way to the registry"),

@@ -10,7 +10,8 @@ import pytest
 
 from components import rollout
 from components.deployment import Clients
-from components.rollout import NOT_SERVED, Rollout, RolloutArgs, RolloutFailed
+from components.failure_report import NOT_SERVED
+from components.rollout import Rollout, RolloutArgs, RolloutFailed
 from tests.unit import fake_ecr
 from tests.unit.fake_ecr import SERVED, FakeEcr
 from tests.unit.fake_ecs import NEW, OLD, TARGET, FakeAccount, deployment, stopped

@@ -1,4 +1,4 @@
-"""A stand-in for the `gh` command: GitHub's issues and comments in a file, and a record of what was asked.
+"""A stand-in for the `gh` command: GitHub's issues and comments in a file.
 
 https://docs.github.com/en/rest/issues
 """
@@ -32,7 +32,7 @@ class FakeGitHub:
         command.write_text(f'#!/bin/sh\nexec {shlex.join(arguments)} "$@"\n')
         command.chmod(0o755)
         made = cls(folder)
-        made.write({"issues": [], "comments": [], "calls": []})
+        made.write({"issues": [], "comments": []})
         return made
 
     @property
@@ -41,12 +41,12 @@ class FakeGitHub:
         return f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
     def read(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the issues, comments and calls so far."""
+        """Return the issues and comments so far."""
         found: dict[str, list[dict[str, Any]]] = json.loads((self.folder / "github.json").read_text())
         return found
 
     def write(self, content: dict[str, Any]) -> None:
-        """Set the issues, comments and calls."""
+        """Set the issues and comments."""
         (self.folder / "github.json").write_text(json.dumps(content))
 
 
@@ -88,7 +88,6 @@ def main() -> int:
         sys.stderr.write("gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN environment variable.\n")
         return 4
     content = json.loads(file.read_text())
-    content["calls"].append({"arguments": arguments})
     command, option, method, path, *rest = arguments
     if (command, option) != ("api", "--method") or rest not in (["--paginate", "--jq", ".[]"], ["--input", "-"]):
         sys.stderr.write(f"unknown command or options: {shlex.join(arguments)}\n")
