@@ -109,7 +109,10 @@ def test_too_many_secrets_are_one_clear_error() -> None:
         ("live", tagged("pre"), False),
         ("live", OTHERS, False),
     ],
-    ids=["none, pre", "none by version 6, pre", "ours, pre", "of another stack, pre", "another's, pre", "of pre, live", "another's, live"],
+    ids=[
+        *("none, pre", "none by version 6, pre", "ours, pre", "of another stack, pre", "another's, pre"),
+        *("of pre, live", "another's, live"),
+    ],
 )
 def test_the_building_stack_declares_the_provider_unless_it_is_anothers(
     stack: str, answer: object, declares: bool
