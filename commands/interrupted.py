@@ -193,20 +193,9 @@ def _repository(env: Environment, inputs: Inputs) -> list[str]:
     return [each["repositoryName"] for each in found]
 
 
-def _named(service: str, operation: str, identity: Callable[[Inputs], str], **parameters: str) -> Finder:
-    """A finder for what AWS gives by its name, or says that it doesn't exist; `parameters` name their inputs."""
-
-    def find(env: Environment, inputs: Inputs) -> list[str]:
-        call = getattr(env.client(service), operation)
-        try:
-            call(**{parameter: inputs[name] for parameter, name in parameters.items()})
-        except ClientError as error:
-            if is_absence(error):
-                return []
-            raise
-        return [identity(inputs)]
-
-    return find
+def _role_policy(env: Environment, inputs: Inputs) -> list[str]:
+    found = env.listed("iam", "list_role_policies", "PolicyNames", RoleName=inputs["role"])
+    return [f"{inputs['role']}:{each}" for each in found if each == inputs["name"]]
 
 
 def _launch_template(env: Environment, inputs: Inputs) -> list[str]:
@@ -260,6 +249,19 @@ def _identity_provider(env: Environment, inputs: Inputs) -> list[str]:
     ]
 
 
+def _below_its_path(operation: str, key: str, name: str) -> Finder:
+    """A finder for what of IAM has a path, by the list of what is there.
+
+    To who may read below that path alone, AWS says of a name that nothing has that it is forbidden.
+    """
+
+    def find(env: Environment, inputs: Inputs) -> list[str]:
+        found = env.listed("iam", operation, key, PathPrefix=inputs.get("path", "/"))
+        return [each[name] for each in found if each[name] == inputs["name"]]
+
+    return find
+
+
 def _policy(env: Environment, inputs: Inputs) -> list[str]:
     found = env.listed("iam", "list_policies", "Policies", Scope="Local", PathPrefix=inputs.get("path", "/"))
     return [each["Arn"] for each in found if each["PolicyName"] == inputs["name"]]
@@ -282,19 +284,13 @@ FINDERS: dict[str, Finder] = {
     "aws:ecs/capacityProvider:CapacityProvider": _capacity_provider,
     "aws:ecs/cluster:Cluster": _cluster,
     "aws:ecs/service:Service": _service,
-    "aws:iam/instanceProfile:InstanceProfile": _named(
-        "iam", "get_instance_profile", lambda inputs: str(inputs["name"]), InstanceProfileName="name"
+    "aws:iam/instanceProfile:InstanceProfile": _below_its_path(
+        "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"
     ),
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _identity_provider,
     "aws:iam/policy:Policy": _policy,
-    "aws:iam/role:Role": _named("iam", "get_role", lambda inputs: str(inputs["name"]), RoleName="name"),
-    "aws:iam/rolePolicy:RolePolicy": _named(
-        "iam",
-        "get_role_policy",
-        lambda inputs: f"{inputs['role']}:{inputs['name']}",
-        RoleName="role",
-        PolicyName="name",
-    ),
+    "aws:iam/role:Role": _below_its_path("list_roles", "Roles", "RoleName"),
+    "aws:iam/rolePolicy:RolePolicy": _role_policy,
     "aws:lb/listener:Listener": _listener,
     "aws:lb/loadBalancer:LoadBalancer": _load_balancer,
     "aws:lb/targetGroup:TargetGroup": _target_group,

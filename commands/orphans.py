@@ -134,11 +134,6 @@ def _roles(env: Environment) -> Found:
         yield Orphan(id=role, command=f"aws iam delete-role --role-name {role}")
 
 
-def _policies(env: Environment) -> Found:
-    for each in env.listed("iam", "list_policies", "Policies", Scope="Local", PathPrefix=_role_path(env.tags)):
-        yield Orphan(id=each["Arn"], command=f"aws iam delete-policy --policy-arn {each['Arn']}")
-
-
 def _own_roles(env: Environment) -> list[str]:
     return [each["RoleName"] for each in env.listed("iam", "list_roles", "Roles", PathPrefix=_role_path(env.tags))]
 
@@ -174,7 +169,6 @@ LISTS: tuple[Callable[[Environment], Any], ...] = (
     _instance_profiles,
     _role_policies,
     _roles,
-    _policies,
     _rules,
     _ec2("describe_security_groups", "SecurityGroups", "GroupId", "delete-security-group --group-id"),
     _ec2("describe_subnets", "Subnets", "SubnetId", "delete-subnet --subnet-id"),

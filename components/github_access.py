@@ -24,6 +24,12 @@ from components.github_policies import (
 from components.lookups import LookUp, ask
 from components.policies import Policy
 
+ABSENT = ("not found", "couldn't find resource")
+"""How the AWS provider says that there is no OIDC provider, by its version.
+
+https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/openid_connect_provider_data_source.go
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GitHubAccessArgs:
@@ -145,7 +151,7 @@ def find_provider(provider: aws.Provider, *, tags: Mapping[str, str], builds: bo
                 url=f"https://{ISSUER}",
             )
         except Exception as error:
-            if "not found" not in str(error):
+            if not any(words in str(error) for words in ABSENT):
                 raise
             return True if builds else None
         return builds and tags.items() <= found.tags.items()

@@ -377,10 +377,15 @@ def _ecs(environment: Environment) -> list[Statement]:
         allow(["ecs:RegisterTaskDefinition", "ecs:TagResource"], [definitions]),
         allow(["ecs:RunTask"], [definitions], condition={"ArnLike": {"ecs:cluster": environment.cluster}}),
         # What an interrupted update left behind is looked for in the whole account.
-        allow(["acm:ListCertificates", "iam:ListInstanceProfiles", "iam:ListRoles", "tag:GetResources"], ["*"]),
         allow(
-            ["ecs:DescribeCapacityProviders", "ecs:DescribeClusters"],
-            [environment.arn("ecs", "capacity-provider/*"), environment.arn("ecs", "cluster/*")],
+            [
+                "acm:ListCertificates",
+                "ecs:DescribeCapacityProviders",
+                "ecs:DescribeClusters",
+                "iam:ListInstanceProfiles",
+                "iam:ListRoles",
+            ],
+            ["*"],
         ),
     ]
 
@@ -562,6 +567,7 @@ def _entrance(environment: Environment) -> list[Statement]:
         "ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": ["A", "AAAA", "CNAME"]},
     }
     domains: Condition = {"ForAllValues:StringEquals": {"acm:DomainNames": [environment.domain]}}
+    certificates = [environment.arn("acm", "certificate/*")]
     return [
         allow(
             [
@@ -584,9 +590,12 @@ def _entrance(environment: Environment) -> list[Statement]:
             condition=records,
         ),
         allow(["acm:RequestCertificate"], ["*"], condition={**environment.tagging, **domains}),
+        # ACM asks for the right to tag too, where a request has tags: of a certificate that has none yet.
+        # https://github.com/hashicorp/terraform-provider-aws/issues/11903
+        allow(["acm:AddTagsToCertificate"], certificates, condition=environment.claiming),
         allow(
             ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"],
-            [environment.arn("acm", "certificate/*")],
+            certificates,
             condition=environment.tagged,
         ),
     ]

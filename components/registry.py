@@ -15,7 +15,10 @@ MANIFESTS = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
 ]
-"""Forms in which an image may have been pushed; ECR must give it as it is, or its digest would be another."""
+"""Forms in which an image may have been pushed; ECR must give it as it is, or its digest would be another.
+
+https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html#image-manifest-conversion
+"""
 
 SERVED, SERVING, COMMIT = "served-", "serving-", "commit-"
 """How labels begin that say of an image: it has served, an environment runs it now, it was built from a commit."""
@@ -65,7 +68,7 @@ def commit_label(commit: str) -> str:
 
 def digest_of(ecr: Any, image: PushedImage, label: str) -> str:
     """Return the digest of what has a label in the repository of `image`, or "" where nothing has."""
-    answer = ecr.batch_get_image(**image.place, imageIds=[{"imageTag": label}])
+    answer = ecr.batch_get_image(**image.place, imageIds=[{"imageTag": label}], acceptedMediaTypes=MANIFESTS)
     return str(answer["images"][0]["imageId"]["imageDigest"]) if answer["images"] else ""
 
 

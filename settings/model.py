@@ -68,6 +68,7 @@ LONGEST_CERTIFICATE_DOMAIN = 64
 """https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_OWNER, _REPOSITORY = r"[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?", r"[A-Za-z0-9._-]{1,100}"
 _INLINE_SECRETS = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
@@ -566,10 +567,10 @@ class GitHub(Group):
 
     repository: str = setting(
         ...,
-        "repository on GitHub whose workflows may",
-        allowed="OWNER/NAME",
+        "repository on GitHub whose workflows may, as the subject of its tokens names it",
+        allowed="OWNER/NAME, or OWNER@ID/NAME@ID",
         example="booklink/backend",
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?/[A-Za-z0-9._-]{1,100}$",
+        pattern=rf"^({_OWNER}/{_REPOSITORY}|{_OWNER}@\d+/{_REPOSITORY}@\d+)$",
     )
     branch: str = setting(
         "master",

@@ -26,10 +26,9 @@ class FakeEcr:
     def batch_get_image(self, **given: Any) -> dict[str, Any]:
         assert (given["registryId"], given["repositoryName"]) == (IMAGE.account, IMAGE.repository)
         (asked,) = given["imageIds"]
-        if "imageDigest" in asked:
-            assert set(given["acceptedMediaTypes"]) >= {MEDIA_TYPE, "application/vnd.oci.image.index.v1+json"}, (
-                "ECR would turn the manifest into another, with another digest"
-            )
+        assert set(given["acceptedMediaTypes"]) >= {MEDIA_TYPE, "application/vnd.oci.image.index.v1+json"}, (
+            "ECR would turn the manifest into another, with another digest"
+        )
         digest = asked.get("imageDigest") or self.tags.get(asked["imageTag"], "")
         found = {
             "imageId": {"imageDigest": digest},

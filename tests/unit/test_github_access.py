@@ -22,6 +22,7 @@ POLICY, ROLE, ATTACHMENT = (
 )
 LOOK_UP = "aws:iam/getOpenIdConnectProvider:getOpenIdConnectProvider"
 NOT_FOUND = AwsError(f"finding IAM OIDC Provider by url (https://{ISSUER}): not found")
+NOT_FOUND_BY_6 = AwsError(f"reading IAM OIDC Provider (https://{ISSUER}): couldn't find resource")
 OTHERS: dict[str, Any] = {"id": PROVIDER_ARN, "arn": PROVIDER_ARN, "tags": {"Team": "platform"}}
 GITHUB = {f"{PROJECT}:github": {"repository": "booklink/backend"}}
 
@@ -101,13 +102,17 @@ def test_too_many_secrets_are_one_clear_error() -> None:
     ("stack", "answer", "declares"),
     [
         ("pre", NOT_FOUND, True),
+        ("pre", NOT_FOUND_BY_6, True),
         ("pre", tagged("pre"), True),
         ("pre", tagged("live"), False),
         ("pre", OTHERS, False),
         ("live", tagged("pre"), False),
         ("live", OTHERS, False),
     ],
-    ids=["none, pre", "ours, pre", "of another stack, pre", "another's, pre", "of pre, live", "another's, live"],
+    ids=[
+        *("none, pre", "none by version 6, pre", "ours, pre", "of another stack, pre", "another's, pre"),
+        *("of pre, live", "another's, live"),
+    ],
 )
 def test_the_building_stack_declares_the_provider_unless_it_is_anothers(
     stack: str, answer: object, declares: bool

@@ -103,6 +103,7 @@ def trusts(subjects: list[str], subject: str, *, audience: str = AUDIENCE, provi
     return bool(_evaluator.evaluate_trust_policy(github_trust(PROVIDER, subjects), provider, asked))
 
 
+NUMBERED = deploy_subjects("booklink@12/backend@34", branch="master", environment="live", builds=False)
 BUILDING = deploy_subjects(REPOSITORY, branch="master", environment="pre", builds=True)
 RELEASED = deploy_subjects(REPOSITORY, branch="master", environment="live", builds=False)
 PREVIEWING = preview_subjects(REPOSITORY, branch="master")
@@ -115,6 +116,9 @@ PREVIEWING = preview_subjects(REPOSITORY, branch="master")
         (PREVIEWING, "repo:booklink/backend:ref:refs/heads/master", True),
         (PREVIEWING, "repo:booklink/backend:ref:refs/heads/other", False),
         (PREVIEWING, "repo:stranger/backend:pull_request", False),
+        (NUMBERED, "repo:booklink@12/backend@34:environment:live", True),
+        (NUMBERED, "repo:booklink@12/backend@35:environment:live", False),
+        (NUMBERED, "repo:booklink/backend:environment:live", False),
         (BUILDING, "repo:booklink/backend:ref:refs/heads/master", True),
         (BUILDING, "repo:booklink/backend:ref:refs/tags/v1.2.3", True),
         (BUILDING, "repo:booklink/backend:ref:refs/tags/other", False),
@@ -260,6 +264,7 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
         ("route53:ChangeResourceRecordSets", ZONE, records(DOMAIN, kind="AAAA")),
         ("route53:ChangeResourceRecordSets", ZONE, records(f"_0a1b.{DOMAIN}", kind="CNAME")),
         ("acm:RequestCertificate", "*", {**tagging(OURS), "acm__DomainNames": [DOMAIN]}),
+        ("acm:AddTagsToCertificate", arn("acm", "certificate/*"), tagging(OURS)),
         ("ecr:PutImage", arn("ecr", "repository/backend"), {}),
         ("ecr:UploadLayerPart", arn("ecr", "repository/backend"), {}),
         ("logs:GetLogEvents", arn("logs", "log-group:/backend/pre/1:log-stream:a"), {}),
@@ -269,6 +274,7 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
         ("s3:DeleteObject", "arn:aws:s3:::states/.pulumi/locks/organization/backend/pre/1.json", {}),
         ("kms:GenerateDataKey", KEY, {}),
         ("ecs:DescribeClusters", arn("ecs", "cluster/backend-live-1a2b3c4"), {}),
+        ("ecs:DescribeCapacityProviders", "*", {}),
         ("iam:ListRoles", "*", {}),
         (
             "iam:CreateServiceLinkedRole",
@@ -325,7 +331,8 @@ FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("route53:DeleteHostedZone", ZONE, {}),
     ("acm:RequestCertificate", "*", {**tagging(OURS), "acm__DomainNames": ["be.booklinktrove.com"]}),
     ("acm:DeleteCertificate", arn("acm", "certificate/1"), tagged(LIVES)),
-    ("acm:AddTagsToCertificate", arn("acm", "certificate/1"), tagging(OURS)),
+    ("acm:AddTagsToCertificate", arn("acm", "certificate/1"), {**tagged(LIVES), **tagging(OURS)}),
+    ("acm:AddTagsToCertificate", arn("acm", "certificate/1"), tagging(LIVES)),
     ("elasticloadbalancing:DeleteLoadBalancer", arn("elasticloadbalancing", "loadbalancer/app/backend-live-1/2"), {}),
     ("autoscaling:DeleteAutoScalingGroup", arn("autoscaling", f"autoScalingGroup:1:autoScalingGroupName/{NAME}-2"), {}),
     ("application-autoscaling:DeregisterScalableTarget", arn("application-autoscaling", "scalable-target/1"), {}),

@@ -332,9 +332,28 @@ FOUND: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {"list_policies": {"Policies": [{"PolicyName": "x", "Arn": "a"}, {"PolicyName": "pre-1a", "Arn": "b"}]}},
         "b",
     ),
-    ("aws:iam/role:Role", {"name": "task-1a"}, {"get_role": {}}, "task-1a"),
-    ("aws:iam/rolePolicy:RolePolicy", {"role": "task-1a", "name": "p"}, {"get_role_policy": {}}, "task-1a:p"),
-    ("aws:iam/instanceProfile:InstanceProfile", {"name": "pre-1a"}, {"get_instance_profile": {}}, "pre-1a"),
+    (
+        "aws:iam/role:Role",
+        {"name": "task-1a", "path": "/backend/pre/"},
+        {"list_roles": {"Roles": [{"RoleName": "other"}, {"RoleName": "task-1a"}]}},
+        "task-1a",
+    ),
+    (
+        "aws:iam/rolePolicy:RolePolicy",
+        {"role": "task-1a", "name": "p"},
+        {"list_role_policies": {"PolicyNames": ["other", "p"]}},
+        "task-1a:p",
+    ),
+    (
+        "aws:iam/instanceProfile:InstanceProfile",
+        {"name": "pre-1a", "path": "/backend/pre/"},
+        {
+            "list_instance_profiles": {
+                "InstanceProfiles": [{"InstanceProfileName": "other"}, {"InstanceProfileName": "pre-1a"}]
+            }
+        },
+        "pre-1a",
+    ),
     (
         "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
         {"url": "https://token.example.com"},
@@ -370,7 +389,7 @@ def test_what_aws_has_not_made_is_not_found(kind: str, inputs: dict[str, Any]) -
 def test_another_error_of_aws_is_no_absence() -> None:
     for kind, inputs, operation in (
         (VPC, {"cidrBlock": "10.0.0.0/16"}, "describe_vpcs"),
-        ("aws:iam/role:Role", {"name": "r"}, "get_role"),
+        ("aws:iam/role:Role", {"name": "r"}, "list_roles"),
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             FINDERS[kind](env(0, **{operation: "AccessDenied"}), inputs)
@@ -409,6 +428,13 @@ def test_only_what_has_the_environments_tags_is_asked_for() -> None:
 
 
 BEGUN = resource(VPC, inputs={"cidrBlock": "10.0.0.0/16"})
+
+
+def test_a_role_is_looked_for_where_the_environments_are() -> None:
+    aws = env(list_roles={"Roles": []})
+    FINDERS["aws:iam/role:Role"](aws, {"name": "task-1a", "path": "/backend/pre/"})
+    [(_, asked)] = aws.session.asked
+    assert asked == {"PathPrefix": "/backend/pre/"}, "GetRole of a name that nothing has is forbidden to most"
 
 
 def test_what_the_state_has_already_is_not_what_was_begun() -> None:
