@@ -81,13 +81,17 @@ def give_labels(ecr: Any, image: PushedImage, *labels: str) -> list[str]:
     if new:
         manifest = _manifest(ecr, image)
     for label in new:
-        ecr.put_image(
-            **image.place,
-            imageManifest=manifest["imageManifest"],
-            imageManifestMediaType=manifest["imageManifestMediaType"],
-            imageTag=label,
-            imageDigest=image.digest,
-        )
+        try:
+            ecr.put_image(
+                **image.place,
+                imageManifest=manifest["imageManifest"],
+                imageManifestMediaType=manifest["imageManifestMediaType"],
+                imageTag=label,
+                imageDigest=image.digest,
+            )
+        except ecr.exceptions.ImageAlreadyExistsException:
+            # Somebody else has just given it the same.
+            continue
     return new
 
 

@@ -95,7 +95,7 @@ def lifecycle_policy() -> dict[str, object]:
             ),
             _rule(
                 4,
-                f"Of the others the newest {KEPT_IMAGES} stay",
+                f"Of all that have a tag the newest {KEPT_IMAGES} stay, and what the rules before keep",
                 tagStatus="tagged",
                 tagPatternList=["*"],
                 countType="imageCountMoreThan",

@@ -15,13 +15,25 @@ CONFIGURATION = "sha256:" + "c" * 64
 MANIFEST = {"config": {"digest": CONFIGURATION}, "layers": []}
 
 
+class EcrErrors:
+    """The errors that a client of ECR knows by their names."""
+
+    class ImageAlreadyExistsException(Exception):
+        """The image has that tag already."""
+
+
 @dataclass(kw_only=True)
 class FakeEcr:
-    """Which digest has which tag, which digests there are at all, and their manifests where one is of interest."""
+    """Which digest has which tag, which digests there are at all, and their manifests where one is of interest.
+
+    The tag `given_meanwhile` is given by somebody else, between a look and the gift of it.
+    """
 
     tags: dict[str, str] = field(default_factory=dict)
     digests: tuple[str, ...] = (NEW, OLD)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    given_meanwhile: str = ""
+    exceptions: type[EcrErrors] = EcrErrors
 
     def batch_get_image(self, **given: Any) -> dict[str, Any]:
         assert (given["registryId"], given["repositoryName"]) == (IMAGE.account, IMAGE.repository)
@@ -44,6 +56,8 @@ class FakeEcr:
             "ECR checks that it is still that image"
         )
         self.tags[put["imageTag"]] = put["imageDigest"]
+        if put["imageTag"] == self.given_meanwhile:
+            raise EcrErrors.ImageAlreadyExistsException
 
     def get_download_url_for_layer(self, **asked: str) -> dict[str, str]:
         assert (asked["registryId"], asked["repositoryName"]) == (IMAGE.account, IMAGE.repository)

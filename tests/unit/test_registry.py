@@ -49,6 +49,12 @@ def test_an_image_that_has_all_is_left_alone() -> None:
     assert give_labels(ecr, IMAGE, "serving-pre") == []
 
 
+def test_a_label_that_somebody_else_has_just_given_is_no_failure() -> None:
+    ecr = FakeEcr(given_meanwhile=SERVED)
+    give_labels(ecr, IMAGE, SERVED, "serving-pre")
+    assert ecr.tags == {SERVED: NEW, "serving-pre": NEW}
+
+
 def test_an_image_that_is_gone_gets_none() -> None:
     with pytest.raises(NoSuchImage, match=r"1111 is no longer in team/backend"):
         give_labels(FakeEcr(digests=()), IMAGE, "serving-pre")
