@@ -237,6 +237,8 @@ FOREIGN: list[tuple[str, str, dict[str, Any]]] = [
     ("ecs", "run_task", {"cluster": "booklink-backend-live-1a2b3c4", "taskDefinition": f"{PROJECT}-pre"}),
     ("ecr", "batch_delete_image", {"repositoryName": PROJECT, "imageIds": [{"imageTag": "master"}]}),
     ("ecr", "delete_repository", {"repositoryName": PROJECT, "force": True}),
+    ("ecr", "put_image_tag_mutability", {"repositoryName": PROJECT, "imageTagMutability": "MUTABLE"}),
+    ("ecr", "put_lifecycle_policy", {"repositoryName": PROJECT, "lifecyclePolicyText": "{}" + " " * 100}),
     ("ecr", "put_image", {"repositoryName": "other", "imageManifest": "{}", "imageTag": "v9.9.9"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "live1/postgres"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "pre1/postgres"}),
@@ -286,6 +288,32 @@ def test_it_may_not_give_itself_more(account: Account, roles: Mapping[str, str],
     assert refused(iam.delete_role_permissions_boundary, RoleName=task["RoleName"])
     provider = account.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"][0]["Arn"]
     assert refused(iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=provider)
+
+
+@pytest.mark.usefixtures("up")
+def test_its_instances_stay_in_its_own_network(account: Account, deployer: Session) -> None:
+    """In another's network, with another's security group, an instance would be let in where that one's are."""
+    ec2 = account.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    groups = ec2.create_security_group(GroupName="lives", Description="live's", VpcId=vpc)["GroupId"]
+    [group] = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    template = group["LaunchTemplate"]
+    own = {"LaunchTemplateId": template["LaunchTemplateId"], "Version": template["Version"]}
+    update, name = deployer.client("autoscaling").update_auto_scaling_group, group["AutoScalingGroupName"]
+    assert not refused(update, AutoScalingGroupName=name, LaunchTemplate=own), "what it runs already"
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate=own, VPCZoneIdentifier=subnet)
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate={**own, "Version": "$Latest"})
+    version = deployer.client("ec2").create_launch_template_version(
+        LaunchTemplateId=own["LaunchTemplateId"],
+        SourceVersion=own["Version"],
+        LaunchTemplateData={"SecurityGroupIds": [groups]},
+    )["LaunchTemplateVersion"]["VersionNumber"]
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate={**own, "Version": str(version)})
+    ec2.delete_launch_template_versions(LaunchTemplateId=own["LaunchTemplateId"], Versions=[str(version)])
+    ec2.delete_security_group(GroupId=groups)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)
 
 
 def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(
