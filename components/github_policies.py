@@ -544,8 +544,9 @@ def _scaling(environment: Environment) -> list[Statement]:
             ],
             [group],
         ),
-        # Of a launch template only a version by its number: a later one, or a launch configuration, is tried with nobody's
-        # rights. https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+        # Of a launch template a version by its number alone: what comes later, or a launch configuration, isn't tried
+        # with the rights of whoever names it.
+        # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
         allow(
             ["autoscaling:Create*", "autoscaling:UpdateAutoScalingGroup"],
             [group],

@@ -67,6 +67,7 @@ RELEASE_TAG = r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"
 LONGEST_CERTIFICATE_DOMAIN = 64
 """https://docs.aws.amazon.com/acm/latest/APIReference/API_RequestCertificate.html"""
 
+_OWNER, _REPOSITORY = r"[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?", r"[A-Za-z0-9._-]{1,100}"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _INLINE_SECRETS = {
     "an AWS access key": re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b"),
@@ -567,9 +568,9 @@ class GitHub(Group):
     repository: str = setting(
         ...,
         "repository on GitHub whose workflows may",
-        allowed="OWNER/NAME",
+        allowed="OWNER/NAME, or OWNER@ID/NAME@ID where GitHub's tokens have the IDs of both",
         example="booklink/backend",
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?/[A-Za-z0-9._-]{1,100}$",
+        pattern=rf"^{_OWNER}(/{_REPOSITORY}|@\d+/{_REPOSITORY}@\d+)$",
     )
     branch: str = setting(
         "master",

@@ -140,6 +140,13 @@ def test_a_role_is_for_aws_as_audience_and_github_as_issuer_alone() -> None:
     assert not trusts(RELEASED, subject, provider=PROVIDER.replace(ISSUER, "gitlab.com"))
 
 
+def test_a_repository_with_its_ids_is_no_other_of_its_name() -> None:
+    subjects = preview_subjects("booklink@12/backend@345", branch="master")
+    assert trusts(subjects, "repo:booklink@12/backend@345:pull_request")
+    assert not trusts(subjects, "repo:booklink@12/backend@346:pull_request")
+    assert not trusts(subjects, "repo:booklink/backend:pull_request")
+
+
 def test_no_trust_has_a_wildcard_but_for_the_tags_of_releases() -> None:
     patterns = [each for subjects in (PREVIEWING, BUILDING, RELEASED) for each in subjects if "*" in each]
     assert patterns == ["repo:booklink/backend:ref:refs/tags/v*"]

@@ -307,13 +307,23 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         at("github.repository", "backend"),
-        'github.repository: "backend" is not allowed; allowed is OWNER/NAME, such as "booklink/backend"',
+        'github.repository: "backend" is not allowed; allowed is OWNER/NAME, or OWNER@ID/NAME@ID where GitHub\'s '
+        'tokens have the IDs of both, such as "booklink/backend"',
+    ),
+    (
+        at("github.repository", "booklink@1/backend"),
+        'github.repository: "booklink@1/backend" is not allowed; allowed is OWNER/NAME, or OWNER@ID/NAME@ID where '
+        'GitHub\'s tokens have the IDs of both, such as "booklink/backend"',
     ),
     (
         {"github": {"repository": "a/b", "branch": "*"}},
         'github.branch: "*" is not allowed; allowed is the name of a branch, without wildcards, such as "master"',
     ),
-    (at("github.branch", "main"), 'github.repository: is missing; allowed is OWNER/NAME, such as "booklink/backend"'),
+    (
+        at("github.branch", "main"),
+        "github.repository: is missing; allowed is OWNER/NAME, or OWNER@ID/NAME@ID where GitHub's tokens have the IDs "
+        'of both, such as "booklink/backend"',
+    ),
 ]
 
 WILD: list[Any] = [
