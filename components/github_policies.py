@@ -358,7 +358,12 @@ def _no_values(environment: Environment) -> Statement:
 
 def _ecs(environment: Environment) -> list[Statement]:
     own, definitions = environment.ecs_resources, environment.task_definitions
+    provider = f"capacity-provider/{autonamed(environment.name + '-capacity')}"
+    placed: Condition = {"ForAllValues:ArnLike": {"ecs:capacity-provider": [environment.arn("ecs", provider)]}}
     return [
+        # Tasks run on the environment's own instances, in the network of these: Fargate's, and those in `awsvpc` mode,
+        # would run in any network, with any security group.
+        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_service-with-iam.html
         allow(
             [
                 "ecs:CreateCapacityProvider",
@@ -374,14 +379,23 @@ def _ecs(environment: Environment) -> list[Statement]:
                 "ecs:UpdateClusterSettings",
             ],
             own,
+            condition=placed,
         ),
         allow(
             ["ecs:CreateService", "ecs:UpdateService"],
             own,
-            condition={"ArnLikeIfExists": {"ecs:task-definition": definitions}},
+            condition={"ArnLikeIfExists": {"ecs:task-definition": definitions}, "Null": {"ecs:subnet": "true"}},
         ),
         allow(["ecs:RegisterTaskDefinition", "ecs:TagResource"], [definitions]),
-        allow(["ecs:RunTask"], [definitions], condition={"ArnLike": {"ecs:cluster": environment.cluster}}),
+        allow(
+            ["ecs:RunTask"],
+            [definitions],
+            condition={
+                "ArnLike": {"ecs:cluster": environment.cluster},
+                "Null": {"ecs:capacity-provider": "false", "ecs:subnet": "true"},
+                **placed,
+            },
+        ),
         # What an interrupted update left behind is looked for in the whole account.
         allow(["acm:ListCertificates", "iam:ListInstanceProfiles", "iam:ListRoles", "tag:GetResources"], ["*"]),
         allow(

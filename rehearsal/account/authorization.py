@@ -235,6 +235,12 @@ def ecs(request: Request) -> Iterator[Question]:  # noqa: PLR0912 - a branch for
     cluster = _ecs._resolve_cluster_name(given.get("cluster") or given.get("clusterName") or "default")
     tags = request_tags(given.get("tags"))
     context: dict[str, Any] = {"ecs:cluster": request.arn("ecs", f"cluster/{cluster}"), **tags}
+    used = given.get("capacityProviders") or given.get("capacityProviderStrategy") or []
+    if name in ("CreateCluster", "CreateService", "PutClusterCapacityProviders", "RunTask", "UpdateService") and used:
+        providers = [each["capacityProvider"] if isinstance(each, Mapping) else each for each in used]
+        context["ecs:capacity-provider"] = [request.arn("ecs", f"capacity-provider/{each}") for each in providers]
+    if subnets := ((given.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}).get("subnets"):
+        context["ecs:subnet"] = subnets
     definition = given.get("taskDefinition", "")
     services = [given[key] for key in ("service", "serviceName") if key in given] + given.get("services", [])
 

@@ -304,16 +304,27 @@ def test_its_instances_stay_in_its_own_network(account: Account, deployer: Sessi
     assert not refused(update, AutoScalingGroupName=name, LaunchTemplate=own), "what it runs already"
     assert refused(update, AutoScalingGroupName=name, LaunchTemplate=own, VPCZoneIdentifier=subnet)
     assert refused(update, AutoScalingGroupName=name, LaunchTemplate={**own, "Version": "$Latest"})
-    version = deployer.client("ec2").create_launch_template_version(
-        LaunchTemplateId=own["LaunchTemplateId"],
-        SourceVersion=own["Version"],
+    tags = [{"Key": "Project", "Value": PROJECT}, {"Key": "Environment", "Value": "pre"}]
+    made = deployer.client("ec2").create_launch_template(
+        LaunchTemplateName="made",
         LaunchTemplateData={"SecurityGroupIds": [groups]},
-    )["LaunchTemplateVersion"]["VersionNumber"]
-    assert refused(update, AutoScalingGroupName=name, LaunchTemplate={**own, "Version": str(version)})
-    ec2.delete_launch_template_versions(LaunchTemplateId=own["LaunchTemplateId"], Versions=[str(version)])
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate={"LaunchTemplateId": made, "Version": "1"})
+    deployer.client("ec2").delete_launch_template(LaunchTemplateId=made)
     ec2.delete_security_group(GroupId=groups)
     ec2.delete_subnet(SubnetId=subnet)
     ec2.delete_vpc(VpcId=vpc)
+
+
+@pytest.mark.usefixtures("up")
+def test_its_tasks_run_on_its_own_instances(pre: Stack, deployer: Session) -> None:
+    """A task of Fargate brings its own network and security groups: live's, if it likes."""
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-00000001"], "securityGroups": ["sg-00000001"]}}
+    asked = {"cluster": pre.outputs()["cluster"], "taskDefinition": pre.outputs()["taskDefinition"]}
+    ecs = deployer.client("ecs")
+    assert refused(ecs.run_task, **asked, launchType="FARGATE", networkConfiguration=network)
+    assert refused(ecs.update_service, **asked, service=pre.outputs()["service"], networkConfiguration=network)
 
 
 def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(

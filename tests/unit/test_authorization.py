@@ -79,6 +79,18 @@ def test_a_service_is_asked_about_with_its_cluster_and_what_it_is_to_run() -> No
     ]
 
 
+def test_a_task_is_asked_about_with_where_it_is_to_run() -> None:
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    given = {"cluster": "one", "taskDefinition": "backend:3", "networkConfiguration": network}
+    strategy = [{"capacityProvider": "two", "weight": 1}]
+    [question] = asked("ecs:RunTask", {**given, "capacityProviderStrategy": strategy})
+    assert question.context == {
+        "ecs:cluster": arn("ecs", "cluster/one"),
+        "ecs:capacity-provider": [arn("ecs", "capacity-provider/two")],
+        "ecs:subnet": ["subnet-1"],
+    }
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_a_group_runs_instances_in_its_subnets_and_with_its_templates_security_groups(
     mixed: bool, monkeypatch: pytest.MonkeyPatch

@@ -241,6 +241,9 @@ SERVICE = arn("ecs", f"service/{NAME}-1a2b3c4/{NAME}-1a2b3c4")
 ZONE = f"arn:aws:route53:::hostedzone/{ZONE_ID}"
 NAMES, TYPES = "route53__ChangeResourceRecordSetsNormalizedRecordNames", "route53__ChangeResourceRecordSetsRecordTypes"
 TEMPLATE = arn("ec2", "launch-template/lt-1")
+CAPACITY = arn("ecs", f"capacity-provider/{NAME}-capacity-1a2b3c4")
+FARGATE = arn("ecs", "capacity-provider/FARGATE")
+ON_OURS: dict[str, object] = {"ecs__cluster": CLUSTER, "ecs__capacity-provider": [CAPACITY]}
 LAUNCHED: dict[str, object] = {"ec2__LaunchTemplate": TEMPLATE}
 TARGET = arn("application-autoscaling", "scalable-target/1")
 ALARM = arn("cloudwatch", f"alarm:TargetTracking-service/{NAME}-1a2b3c4/{NAME}-1a2b3c4-AlarmHigh-1")
@@ -262,7 +265,10 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
     [
         ("ecs:CreateService", SERVICE, {"ecs__task-definition": arn("ecs", f"task-definition/{NAME}:3")}),
         ("ecs:UpdateService", SERVICE, {}),
-        ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {"ecs__cluster": CLUSTER}),
+        ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), dict(ON_OURS)),
+        ("ecs:PutClusterCapacityProviders", CLUSTER, {"ecs__capacity-provider": [CAPACITY]}),
+        ("ecs:PutClusterCapacityProviders", CLUSTER, {}),
+        ("ecs:CreateCluster", CLUSTER, {}),
         ("ecs:StopTask", arn("ecs", f"task/{NAME}-1a2b3c4/1"), {}),
         ("ecs:StopServiceDeployment", SERVICE.replace(":service/", ":service-deployment/") + "/1", {}),
         ("iam:CreateRole", ROLE, BOUNDED),
@@ -314,8 +320,21 @@ FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("ecs:UpdateService", SERVICE.replace(NAME, f"{NAME}-two"), {}),
     ("ecs:DeleteCluster", arn("ecs", f"cluster/{NAME}-two-1a2b3c4"), {}),
     ("ecs:UpdateService", SERVICE, {"ecs__task-definition": arn("ecs", "task-definition/backend-live:3")}),
-    ("ecs:RunTask", arn("ecs", "task-definition/backend-live:3"), {"ecs__cluster": CLUSTER}),
-    ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {"ecs__cluster": CLUSTER.replace("pre", "live")}),
+    ("ecs:UpdateService", SERVICE, {"ecs__subnet": ["subnet-1"]}),
+    ("ecs:RunTask", arn("ecs", "task-definition/backend-live:3"), dict(ON_OURS)),
+    (
+        "ecs:RunTask",
+        arn("ecs", f"task-definition/{NAME}:3"),
+        {**ON_OURS, "ecs__cluster": CLUSTER.replace("pre", "live")},
+    ),
+    ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {"ecs__cluster": CLUSTER}),
+    (
+        "ecs:RunTask",
+        arn("ecs", f"task-definition/{NAME}:3"),
+        {**ON_OURS, "ecs__capacity-provider": [CAPACITY, FARGATE]},
+    ),
+    ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {**ON_OURS, "ecs__subnet": ["subnet-1"]}),
+    ("ecs:PutClusterCapacityProviders", CLUSTER, {"ecs__capacity-provider": [CAPACITY, FARGATE]}),
     ("iam:CreateRole", ROLE, {}),
     ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": BOUNDARY.replace("pre", "live")}),
     ("iam:CreateRole", ROLE.replace("/pre/", "/live/"), dict(BOUNDED)),
