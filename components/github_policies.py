@@ -386,8 +386,8 @@ def _ecs(environment: Environment) -> list[Statement]:
             own,
             condition={"ArnLikeIfExists": {"ecs:task-definition": definitions}, "Null": {"ecs:subnet": "true"}},
         ),
-        # AWS's denials say that it is on "*", whatever the Reference lists. What is registered has no roles but those that
-        # may be passed.
+        # AWS's denials say that it is on "*", whatever the Reference lists. What is registered has no roles but those
+        # that may be passed.
         allow(["ecs:RegisterTaskDefinition"], ["*"]),
         allow(["ecs:TagResource"], [definitions]),
         allow(
