@@ -56,17 +56,18 @@ format: setup ## write the code as ruff formats it
 base: setup ## booklink-base:local, a base image for the sample from this machine's packages
 	$(RUN) -m rehearsal.base
 
-# Given by the environment, and not in the recipe's text, where a tag's name could be a command.
-release label: export VERSION := $(value VERSION)
-release label: export COMMIT := $(value COMMIT)
-release label: export STACK := $(value STACK)
+# Given by the environment, and not in the recipe's text, where a tag's name could be a command. What stands on make's
+# own command line is taken as it is, too: make would put variables in, and run functions.
+release label: override export VERSION := $(value VERSION)
+release label: override export COMMIT := $(value COMMIT)
+release label: override export STACK := $(value STACK)
 release: setup ## the image that pre runs becomes VERSION=v1.2.3; with COMMIT=..., only if that came of this commit
 	$(RUN) -m commands.release "$$VERSION" --stack "$$STACK" --commit "$$COMMIT"
 
 label: setup ## the image that pre runs gets the label of COMMIT=..., from which it was built
 	$(RUN) -m commands.release --stack "$$STACK" --commit "$$COMMIT"
 
-preview recover: export STACK := $(value STACK)
+preview recover: override export STACK := $(value STACK)
 preview: setup ## what `pulumi up` would change, with the version that the stack runs; REFRESH=1 compares what is there
 	@$(RUN) -m commands.preview --stack "$$STACK" $(if $(REFRESH),--refresh) $(if $(SAVE),--save "$(SAVE)")
 

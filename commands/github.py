@@ -56,6 +56,11 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{text.rstrip()}\n{fence}"
 
 
+def code(text: str) -> str:
+    """Return one line as code, in which nothing is a mention, a link or a picture."""
+    return f"`{text.replace('`', chr(39))}`"
+
+
 def shortened(text: str, room: int) -> str:
     """Return `text`, without its middle where it has more than `room` characters: the end has the errors and counts."""
     if len(text) <= room:
@@ -96,7 +101,7 @@ def drift_text(preview: Preview, *, run: str) -> str:
 
 def _section(preview: Preview, *, room: int) -> str:
     headline = HEADLINES.get(preview.outcome, preview.resources or "changes")
-    listed = [f"- {each}" for each in preview.changed[:LISTED]]
+    listed = [f"- {code(each)}" for each in preview.changed[:LISTED]]
     if len(preview.changed) > LISTED:
         listed.append(f"- and {len(preview.changed) - LISTED} more")
     lines = [f"### {preview.stack}: {headline}", preview.note, "\n".join(listed)]

@@ -158,6 +158,11 @@ class Environment:
         """The condition that a request gives this environment's tags to what has none of them yet."""
         return {"Null": {f"aws:ResourceTag/{key}": "true" for key in self.tags}, **self.tagging}
 
+    @property
+    def keeping(self) -> Condition:
+        """The condition that a resource has this environment's tags, and a request gives it no other's."""
+        return {**self.tagged, "StringEqualsIfExists": self.tagging["StringEquals"]}
+
 
 def preview_subjects(repository: str, *, branch: str) -> list[str]:
     """Return whose tokens may preview: pull requests, and what runs on the branch, such as the nightly look for drift.
@@ -214,17 +219,18 @@ def preview_policy(environment: Environment) -> Policy:
 
 
 def deploy_policies(environment: Environment) -> dict[str, Policy]:
-    """Return what creating, changing and deleting this environment asks for, besides `preview_policy`, in three parts.
+    """Return what creating, changing and deleting this environment asks for, besides `preview_policy`, in four parts.
 
     By name where Pulumi names a resource, by tag where AWS does. Roles only below the environment's path, and only with
     its boundary; task definitions only its own, since one of another environment would bring that one's role.
     """
     return {
-        "deploy-capacity": policy(*_ec2(environment), *_scaling(environment)),
+        "deploy-capacity": policy(*_ec2(environment)),
         "deploy-service": policy(*_ecs(environment), *_iam(environment)),
         "deploy-entrance": policy(
             *_entrance(environment), *_images_and_logs(environment), *_state(environment, writes=True)
         ),
+        "deploy-scaling": policy(*_scaling(environment)),
     }
 
 
@@ -352,7 +358,12 @@ def _no_values(environment: Environment) -> Statement:
 
 def _ecs(environment: Environment) -> list[Statement]:
     own, definitions = environment.ecs_resources, environment.task_definitions
+    provider = f"capacity-provider/{autonamed(environment.name + '-capacity')}"
+    placed: Condition = {"ForAllValues:ArnLike": {"ecs:capacity-provider": [environment.arn("ecs", provider)]}}
     return [
+        # Tasks run on the environment's own instances, in the network of these: Fargate's, and those in `awsvpc` mode,
+        # would run in any network, with any security group.
+        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_service-with-iam.html
         allow(
             [
                 "ecs:CreateCapacityProvider",
@@ -368,14 +379,26 @@ def _ecs(environment: Environment) -> list[Statement]:
                 "ecs:UpdateClusterSettings",
             ],
             own,
+            condition=placed,
         ),
         allow(
             ["ecs:CreateService", "ecs:UpdateService"],
             own,
-            condition={"ArnLikeIfExists": {"ecs:task-definition": definitions}},
+            condition={"ArnLikeIfExists": {"ecs:task-definition": definitions}, "Null": {"ecs:subnet": "true"}},
         ),
-        allow(["ecs:RegisterTaskDefinition", "ecs:TagResource"], [definitions]),
-        allow(["ecs:RunTask"], [definitions], condition={"ArnLike": {"ecs:cluster": environment.cluster}}),
+        # AWS's denials say that it is on "*", whatever the Reference lists. What is registered has no roles but those
+        # that may be passed.
+        allow(["ecs:RegisterTaskDefinition"], ["*"]),
+        allow(["ecs:TagResource"], [definitions]),
+        allow(
+            ["ecs:RunTask"],
+            [definitions],
+            condition={
+                "ArnLike": {"ecs:cluster": environment.cluster},
+                "Null": {"ecs:capacity-provider": "false", "ecs:subnet": "true"},
+                **placed,
+            },
+        ),
         # What an interrupted update left behind is looked for in the whole account.
         allow(
             [
@@ -436,7 +459,20 @@ def _ec2(environment: Environment) -> list[Statement]:
         return [environment.arn("ec2", f"{kind}/*") for kind in kinds]
 
     templates = environment.arn("ec2", "launch-template/*")
-    existing = [environment.arn("ec2", f"vpc/{environment.vpc_id}")] if environment.vpc_id else []
+    launched: Condition = {"ArnLike": {"ec2:LaunchTemplate": templates}}
+    own: Condition = {**launched, **environment.tagged}
+    if environment.vpc_id:
+        existing = environment.arn("ec2", f"vpc/{environment.vpc_id}")
+        placed = [
+            allow(["ec2:CreateSecurityGroup"], [existing]),
+            allow(["ec2:RunInstances"], of("subnet"), condition={**launched, "ArnEquals": {"ec2:Vpc": existing}}),
+        ]
+    else:
+        placed = [
+            # The security group that AWS makes with a VPC has no tags until the program gives it some.
+            allow(["ec2:CreateTags"], of("security-group"), condition=environment.claiming),
+            allow(["ec2:RunInstances"], of("subnet"), condition=own),
+        ]
     return [
         allow(["ec2:CreateVpc"], of("vpc"), condition=environment.tagging),
         allow(
@@ -471,8 +507,7 @@ def _ec2(environment: Environment) -> list[Statement]:
                 }
             },
         ),
-        # The security group that AWS makes with a VPC has no tags until the program gives it some.
-        allow(["ec2:CreateTags"], of("security-group"), condition=environment.claiming),
+        allow(["ec2:CreateTags"], [environment.arn("ec2", "*/*")], condition=environment.keeping),
         allow(
             [
                 "ec2:Associate*",
@@ -483,7 +518,6 @@ def _ec2(environment: Environment) -> list[Statement]:
                 "ec2:CreateRouteTable",
                 "ec2:CreateSecurityGroup",
                 "ec2:CreateSubnet",
-                "ec2:CreateTags",
                 "ec2:Delete*",
                 "ec2:Detach*",
                 "ec2:Disassociate*",
@@ -495,17 +529,19 @@ def _ec2(environment: Environment) -> list[Statement]:
             [environment.arn("ec2", "*/*")],
             condition=environment.tagged,
         ),
-        *([allow(["ec2:CreateSecurityGroup"], existing)] if existing else []),
+        *placed,
         # Auto Scaling tries the launch template with the rights of whoever names it.
         # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
         allow(["ec2:RunInstances"], [templates], condition=environment.tagged),
+        # Neither in another's network nor with another's security group: what these let in is not for this environment.
+        allow(["ec2:RunInstances"], of("security-group"), condition=own),
         allow(
             ["ec2:RunInstances"],
             [
-                *of("instance", "network-interface", "security-group", "subnet", "volume"),
+                *of("instance", "network-interface", "volume"),
                 f"arn:{environment.account.partition}:ec2:{environment.account.region}::image/*",
             ],
-            condition={"ArnLike": {"ec2:LaunchTemplate": templates}},
+            condition=launched,
         ),
     ]
 
@@ -514,28 +550,40 @@ def _scaling(environment: Environment) -> list[Statement]:
     group = environment.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{autonamed(environment.name)}")
     targets = environment.arn("application-autoscaling", "scalable-target/*")
     service = f"service/{autonamed(environment.name)}/{autonamed(environment.name)}"
+    of_ecs = {"application-autoscaling:service-namespace": "ecs"}
+    scales = environment.arn("autoscaling", f"scalingPolicy:*:resource/ecs/{service}:*")
     return [
         allow(
             [
                 "autoscaling:CancelInstanceRefresh",
-                "autoscaling:Create*",
                 "autoscaling:DeleteAutoScalingGroup",
                 "autoscaling:DeleteTags",
                 "autoscaling:SetInstanceProtection",
                 "autoscaling:StartInstanceRefresh",
                 "autoscaling:TerminateInstanceInAutoScalingGroup",
-                "autoscaling:UpdateAutoScalingGroup",
                 "autoscaling:*TargetGroups",
                 "autoscaling:*TrafficSources",
             ],
             [group],
         ),
+        # Of a launch template a version by its number alone: what comes later, or a launch configuration, isn't tried
+        # with the rights of whoever names it.
+        # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+        allow(
+            ["autoscaling:Create*", "autoscaling:UpdateAutoScalingGroup"],
+            [group],
+            condition={
+                "BoolIfExists": {"autoscaling:LaunchTemplateVersionSpecified": "true"},
+                "Null": {"autoscaling:LaunchConfigurationName": "true"},
+            },
+        ),
         # Application Auto Scaling numbers its targets, so that they are told by their tags alone.
         allow(
-            ["application-autoscaling:RegisterScalableTarget", "application-autoscaling:TagResource"],
+            ["application-autoscaling:RegisterScalableTarget"],
             [targets],
-            condition=environment.claiming,
+            condition={**environment.claiming, "StringEquals": {**environment.tagging["StringEquals"], **of_ecs}},
         ),
+        allow(["application-autoscaling:TagResource"], [targets], condition=environment.claiming),
         allow(
             [
                 "application-autoscaling:DeleteScalingPolicy",
@@ -550,9 +598,13 @@ def _scaling(environment: Environment) -> list[Statement]:
         # Application Auto Scaling asks for its alarms with the rights of whoever gives it a policy.
         # https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
         allow(["cloudwatch:DescribeAlarms"], [environment.arn("cloudwatch", "alarm:*")]),
+        allow(["cloudwatch:DeleteAlarms"], [environment.arn("cloudwatch", f"alarm:TargetTracking-{service}-*")]),
+        # An alarm can do more than scale: stop or terminate any instance of the account.
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/iam-cw-condition-keys-alarm-actions.html
         allow(
-            ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm"],
+            ["cloudwatch:PutMetricAlarm"],
             [environment.arn("cloudwatch", f"alarm:TargetTracking-{service}-*")],
+            condition={"ForAllValues:StringLike": {"cloudwatch:AlarmActions": [scales]}},
         ),
     ]
 
@@ -593,8 +645,9 @@ def _entrance(environment: Environment) -> list[Statement]:
         # ACM asks for the right to tag too, where a request has tags: of a certificate that has none yet.
         # https://github.com/hashicorp/terraform-provider-aws/issues/11903
         allow(["acm:AddTagsToCertificate"], certificates, condition=environment.claiming),
+        allow(["acm:AddTagsToCertificate"], certificates, condition=environment.keeping),
         allow(
-            ["acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"],
+            ["acm:DeleteCertificate", "acm:RemoveTagsFromCertificate"],
             certificates,
             condition=environment.tagged,
         ),
@@ -606,14 +659,12 @@ def _images_and_logs(environment: Environment) -> list[Statement]:
         "ecr:BatchCheckLayerAvailability",
         "ecr:CompleteLayerUpload",
         "ecr:InitiateLayerUpload",
-        "ecr:PutImageScanningConfiguration",
-        "ecr:PutImageTagMutability",
-        "ecr:PutLifecyclePolicy",
         "ecr:TagResource",
         "ecr:UploadLayerPart",
     ]
     return [
-        # A label of an image that is there: a release's, or what says that an environment has served it.
+        # A label of an image that is there: a release's, or what says that an environment has served it. What keeps
+        # releases as they are, the repository's own settings, is a person's to change: other environments run them.
         allow(["ecr:PutImage", *(building if environment.builds else [])], [environment.repository_arn]),
         allow(
             [

@@ -567,10 +567,10 @@ class GitHub(Group):
 
     repository: str = setting(
         ...,
-        "repository on GitHub whose workflows may, as the subject of its tokens names it",
-        allowed="OWNER/NAME, or OWNER@ID/NAME@ID",
+        "repository on GitHub whose workflows may",
+        allowed="OWNER/NAME, or OWNER@ID/NAME@ID where GitHub's tokens have the IDs of both",
         example="booklink/backend",
-        pattern=rf"^({_OWNER}/{_REPOSITORY}|{_OWNER}@\d+/{_REPOSITORY}@\d+)$",
+        pattern=rf"^{_OWNER}(/{_REPOSITORY}|@\d+/{_REPOSITORY}@\d+)$",
     )
     branch: str = setting(
         "master",

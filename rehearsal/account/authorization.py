@@ -12,12 +12,12 @@ import contextvars
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rehearsal.account import scaling
+from rehearsal.account import groups, scaling
 from rehearsal.account.mending import Mends, ministack
 from rehearsal.account.query import nested
 
@@ -149,14 +149,24 @@ def autoscaling(request: Request) -> Iterator[Question]:
     if name.startswith("Describe"):
         yield request.ask("*")
         return
+    mixed = (given.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    specified = given.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification") or {}
+    context = {}
+    if specified:
+        by_number = str(specified.get("Version", "$Default")).isdigit()
+        context["autoscaling:LaunchTemplateVersionSpecified"] = str(by_number).lower()
+    if configuration := given.get("LaunchConfigurationName"):
+        context["autoscaling:LaunchConfigurationName"] = configuration
     tagged = [each.get("ResourceId") for each in given.get("Tags", []) if isinstance(each, Mapping)]
     for group in {given.get("AutoScalingGroupName"), *tagged} - {None}:
-        yield request.ask(request.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group}"))
-    if template := (given.get("LaunchTemplate") or {}).get("LaunchTemplateId"):
-        yield from _runs_instances(request, template)
+        yield request.ask(request.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{group}"), context)
+    if template := specified.get("LaunchTemplateId"):
+        held = groups.group_of(given.get("AutoScalingGroupName", "")) or {}
+        subnets = given.get("VPCZoneIdentifier") or held.get("VPCZoneIdentifier") or ""
+        yield from _runs_instances(request, template, [each for each in subnets.split(",") if each])
 
 
-def _runs_instances(request: Request, identity: str) -> Iterator[Question]:
+def _runs_instances(request: Request, identity: str, subnets: Sequence[str]) -> Iterator[Question]:
     template = _ec2._launch_templates.get(identity)
     if template is None:
         return
@@ -166,8 +176,14 @@ def _runs_instances(request: Request, identity: str) -> Iterator[Question]:
     run = "ec2:RunInstances"
     yield request.ask(arn, {**used, **_ec2_tags(identity)}, action=run)
     specified = {each["ResourceType"]: request_tags(each.get("Tags")) for each in data.get("TagSpecifications", [])}
-    for kind in ("instance", "network-interface", "security-group", "subnet", "volume"):
+    for kind in ("instance", "network-interface", "volume"):
         yield request.ask(request.arn("ec2", f"{kind}/*"), {**used, **specified.get(kind, {})}, action=run)
+    interfaces = data.get("NetworkInterfaces") or []
+    named = [*(data.get("SecurityGroupIds") or []), *(group for each in interfaces for group in each.get("Groups", []))]
+    for held, known in [(each, _ec2._security_groups) for each in named] + [(each, _ec2._subnets) for each in subnets]:
+        network = (known.get(held) or {}).get("VpcId", "")
+        within = {"ec2:Vpc": request.arn("ec2", f"vpc/{network}")}
+        yield request.ask(_ec2_arn(request, held), {**used, **within, **_ec2_tags(held)}, action=run)
     yield request.ask(f"arn:aws:ec2:{request.region}::image/{data.get('ImageId')}", used, action=run)
     for kind, tags in specified.items():
         created = {**tags, "ec2:CreateAction": "RunInstances"}
@@ -219,6 +235,12 @@ def ecs(request: Request) -> Iterator[Question]:  # noqa: PLR0912 - a branch for
     cluster = _ecs._resolve_cluster_name(given.get("cluster") or given.get("clusterName") or "default")
     tags = request_tags(given.get("tags"))
     context: dict[str, Any] = {"ecs:cluster": request.arn("ecs", f"cluster/{cluster}"), **tags}
+    used = given.get("capacityProviders") or given.get("capacityProviderStrategy") or []
+    if name in ("CreateCluster", "CreateService", "PutClusterCapacityProviders", "RunTask", "UpdateService") and used:
+        providers = [each["capacityProvider"] if isinstance(each, Mapping) else each for each in used]
+        context["ecs:capacity-provider"] = [request.arn("ecs", f"capacity-provider/{each}") for each in providers]
+    if subnets := ((given.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}).get("subnets"):
+        context["ecs:subnet"] = subnets
     definition = given.get("taskDefinition", "")
     services = [given[key] for key in ("service", "serviceName") if key in given] + given.get("services", [])
 
@@ -298,7 +320,8 @@ def application_autoscaling(request: Request) -> Iterator[Question]:
     tags = request_tags(given.get("Tags"))
     for arn in held or [request.arn("application-autoscaling", "scalable-target/*")]:
         context = {**resource_tags(scaling._tags.get(arn)), **tags}
-        yield request.ask(arn, context)
+        kind = given.get("ServiceNamespace")
+        yield request.ask(arn, context | ({"application-autoscaling:service-namespace": kind} if kind else {}))
         if tags and name == "RegisterScalableTarget":
             yield request.ask(arn, context, action="application-autoscaling:TagResource")
 

@@ -230,6 +230,8 @@ FOREIGN: list[tuple[str, str, dict[str, Any]]] = [
     ("ecs", "run_task", {"cluster": "booklink-backend-live-1a2b3c4", "taskDefinition": f"{PROJECT}-pre"}),
     ("ecr", "batch_delete_image", {"repositoryName": PROJECT, "imageIds": [{"imageTag": "master"}]}),
     ("ecr", "delete_repository", {"repositoryName": PROJECT, "force": True}),
+    ("ecr", "put_image_tag_mutability", {"repositoryName": PROJECT, "imageTagMutability": "MUTABLE"}),
+    ("ecr", "put_lifecycle_policy", {"repositoryName": PROJECT, "lifecyclePolicyText": "{}" + " " * 100}),
     ("ecr", "put_image", {"repositoryName": "other", "imageManifest": "{}", "imageTag": "v9.9.9"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "live1/postgres"}),
     ("secretsmanager", "get_secret_value", {"SecretId": "pre1/postgres"}),
@@ -279,6 +281,43 @@ def test_it_may_not_give_itself_more(account: Account, roles: Mapping[str, str],
     assert refused(iam.delete_role_permissions_boundary, RoleName=task["RoleName"])
     provider = account.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"][0]["Arn"]
     assert refused(iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=provider)
+
+
+@pytest.mark.usefixtures("up")
+def test_its_instances_stay_in_its_own_network(account: Account, deployer: Session) -> None:
+    """In another's network, with another's security group, an instance would be let in where that one's are."""
+    ec2 = account.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    groups = ec2.create_security_group(GroupName="lives", Description="live's", VpcId=vpc)["GroupId"]
+    [group] = account.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    template = group["LaunchTemplate"]
+    own = {"LaunchTemplateId": template["LaunchTemplateId"], "Version": template["Version"]}
+    update, name = deployer.client("autoscaling").update_auto_scaling_group, group["AutoScalingGroupName"]
+    assert not refused(update, AutoScalingGroupName=name, LaunchTemplate=own), "what it runs already"
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate=own, VPCZoneIdentifier=subnet)
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate={**own, "Version": "$Latest"})
+    tags = [{"Key": "Project", "Value": PROJECT}, {"Key": "Environment", "Value": "pre"}]
+    made = deployer.client("ec2").create_launch_template(
+        LaunchTemplateName="made",
+        LaunchTemplateData={"SecurityGroupIds": [groups]},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    assert refused(update, AutoScalingGroupName=name, LaunchTemplate={"LaunchTemplateId": made, "Version": "1"})
+    deployer.client("ec2").delete_launch_template(LaunchTemplateId=made)
+    ec2.delete_security_group(GroupId=groups)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)
+
+
+@pytest.mark.usefixtures("up")
+def test_its_tasks_run_on_its_own_instances(pre: Stack, deployer: Session) -> None:
+    """A task of Fargate brings its own network and security groups: live's, if it likes."""
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-00000001"], "securityGroups": ["sg-00000001"]}}
+    asked = {"cluster": pre.outputs()["cluster"], "taskDefinition": pre.outputs()["taskDefinition"]}
+    ecs = deployer.client("ecs")
+    assert refused(ecs.run_task, **asked, launchType="FARGATE", networkConfiguration=network)
+    assert refused(ecs.update_service, **asked, service=pre.outputs()["service"], networkConfiguration=network)
 
 
 def test_whatever_a_role_that_it_makes_is_given_the_boundary_caps_it(

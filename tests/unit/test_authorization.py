@@ -79,6 +79,38 @@ def test_a_service_is_asked_about_with_its_cluster_and_what_it_is_to_run() -> No
     ]
 
 
+def test_a_task_is_asked_about_with_where_it_is_to_run() -> None:
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    given = {"cluster": "one", "taskDefinition": "backend:3", "networkConfiguration": network}
+    strategy = [{"capacityProvider": "two", "weight": 1}]
+    [question] = asked("ecs:RunTask", {**given, "capacityProviderStrategy": strategy})
+    assert question.context == {
+        "ecs:cluster": arn("ecs", "cluster/one"),
+        "ecs:capacity-provider": [arn("ecs", "capacity-provider/two")],
+        "ecs:subnet": ["subnet-1"],
+    }
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_group_runs_instances_in_its_subnets_and_with_its_templates_security_groups(
+    mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ec2, data = ministack("services.ec2"), {"SecurityGroupIds": ["sg-1"], "ImageId": "ami-1"}
+    monkeypatch.setattr(ec2, "_launch_templates", {"lt-1": {"Versions": [{"LaunchTemplateData": data}]}})
+    monkeypatch.setattr(ec2, "_subnets", {"subnet-1": {"VpcId": "vpc-1"}})
+    monkeypatch.setattr(ec2, "_tags", {"sg-1": [{"Key": "Project", "Value": "backend"}]})
+    of_mixed = "MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification"
+    given = {"AutoScalingGroupName": "one", "VPCZoneIdentifier": "subnet-1,subnet-2"}
+    template = f"{of_mixed if mixed else 'LaunchTemplate'}.LaunchTemplateId"
+    found = {
+        each.resource: each.context for each in asked("autoscaling:CreateAutoScalingGroup", {**given, template: "lt-1"})
+    }
+    used = {"ec2:LaunchTemplate": arn("ec2", "launch-template/lt-1")}
+    assert found[arn("ec2", "security-group/sg-1")]["aws:ResourceTag/Project"] == "backend"
+    assert found[arn("ec2", "subnet/subnet-1")] == {**used, "ec2:Vpc": arn("ec2", "vpc/vpc-1")}
+    assert arn("ec2", "subnet/subnet-2") in found
+
+
 @pytest.mark.parametrize(
     ("action", "parameters", "resource"),
     [

@@ -57,9 +57,15 @@ def test_a_comment_names_what_changes_in_each_stack() -> None:
 def test_a_comment_names_the_resources_up_to_some() -> None:
     line = "    + aws:x/y:Y: (create)\n        [urn=urn:pulumi:pre::p::aws:x/y:Y::y{}]\n"
     few, many = (preview(output="".join(line.format(each) for each in range(count))) for count in (20, 25))
-    assert "- create aws:x/y:Y y19\n" in comment_text([few], commit=COMMIT, run=RUN)
+    assert "- `create aws:x/y:Y y19`\n" in comment_text([few], commit=COMMIT, run=RUN)
     assert "more" not in comment_text([few], commit=COMMIT, run=RUN)
-    assert "- create aws:x/y:Y y19\n- and 5 more\n" in comment_text([many], commit=COMMIT, run=RUN)
+    assert "- `create aws:x/y:Y y19`\n- and 5 more\n" in comment_text([many], commit=COMMIT, run=RUN)
+
+
+def test_a_name_in_a_comment_is_no_mention_link_or_picture() -> None:
+    output = "    + aws:x/y:Y: (create)\n        [urn=urn:pulumi:pre::p::aws:x/y:Y::`@everyone![](https://a.example)]\n"
+    text = comment_text([preview(output=output)], commit=COMMIT, run=RUN)
+    assert "- `create aws:x/y:Y '@everyone![](https://a.example)`\n" in text
 
 
 @pytest.mark.parametrize("filling", ["x", "`", "ü", "line\n"])

@@ -144,6 +144,13 @@ def test_a_role_is_for_aws_as_audience_and_github_as_issuer_alone() -> None:
     assert not trusts(RELEASED, subject, provider=PROVIDER.replace(ISSUER, "gitlab.com"))
 
 
+def test_a_repository_with_its_ids_is_no_other_of_its_name() -> None:
+    subjects = preview_subjects("booklink@12/backend@345", branch="master")
+    assert trusts(subjects, "repo:booklink@12/backend@345:pull_request")
+    assert not trusts(subjects, "repo:booklink@12/backend@346:pull_request")
+    assert not trusts(subjects, "repo:booklink/backend:pull_request")
+
+
 def test_no_trust_has_a_wildcard_but_for_the_tags_of_releases() -> None:
     patterns = [each for subjects in (PREVIEWING, BUILDING, RELEASED) for each in subjects if "*" in each]
     assert patterns == ["repo:booklink/backend:ref:refs/tags/v*"]
@@ -238,6 +245,19 @@ SERVICE = arn("ecs", f"service/{NAME}-1a2b3c4/{NAME}-1a2b3c4")
 ZONE = f"arn:aws:route53:::hostedzone/{ZONE_ID}"
 NAMES, TYPES = "route53__ChangeResourceRecordSetsNormalizedRecordNames", "route53__ChangeResourceRecordSetsRecordTypes"
 TEMPLATE = arn("ec2", "launch-template/lt-1")
+CAPACITY = arn("ecs", f"capacity-provider/{NAME}-capacity-1a2b3c4")
+FARGATE = arn("ecs", "capacity-provider/FARGATE")
+ON_OURS: dict[str, object] = {"ecs__cluster": CLUSTER, "ecs__capacity-provider": [CAPACITY]}
+LAUNCHED: dict[str, object] = {"ec2__LaunchTemplate": TEMPLATE}
+TARGET = arn("application-autoscaling", "scalable-target/1")
+ALARM = arn("cloudwatch", f"alarm:TargetTracking-service/{NAME}-1a2b3c4/{NAME}-1a2b3c4-AlarmHigh-1")
+GROUP = arn("autoscaling", f"autoScalingGroup:1:autoScalingGroupName/{NAME}-1a2b3c4")
+SCALES = arn("autoscaling", f"scalingPolicy:1:resource/ecs/service/{NAME}-1a2b3c4/{NAME}-1a2b3c4:policyName/cpu")
+
+
+def of_kind(service: str) -> dict[str, object]:
+    """The condition key for a service whose targets Application Auto Scaling scales."""
+    return {"application-autoscaling__service-namespace": service}
 
 
 def records(*names: str, kind: str = "A") -> dict[str, object]:
@@ -249,7 +269,10 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
     [
         ("ecs:CreateService", SERVICE, {"ecs__task-definition": arn("ecs", f"task-definition/{NAME}:3")}),
         ("ecs:UpdateService", SERVICE, {}),
-        ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {"ecs__cluster": CLUSTER}),
+        ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), dict(ON_OURS)),
+        ("ecs:PutClusterCapacityProviders", CLUSTER, {"ecs__capacity-provider": [CAPACITY]}),
+        ("ecs:PutClusterCapacityProviders", CLUSTER, {}),
+        ("ecs:CreateCluster", CLUSTER, {}),
         ("ecs:StopTask", arn("ecs", f"task/{NAME}-1a2b3c4/1"), {}),
         ("ecs:StopServiceDeployment", SERVICE.replace(":service/", ":service-deployment/") + "/1", {}),
         ("iam:CreateRole", ROLE, BOUNDED),
@@ -260,7 +283,17 @@ def records(*names: str, kind: str = "A") -> dict[str, object]:
         ("ec2:CreateSubnet", arn("ec2", "vpc/vpc-1"), tagged(OURS)),
         ("ec2:DeleteVpc", arn("ec2", "vpc/vpc-1"), tagged(OURS)),
         ("ec2:RunInstances", TEMPLATE, {**tagged(OURS), "ec2__LaunchTemplate": TEMPLATE}),
-        ("ec2:RunInstances", arn("ec2", "subnet/subnet-1"), {"ec2__LaunchTemplate": TEMPLATE}),
+        ("ec2:RunInstances", arn("ec2", "subnet/subnet-1"), {**tagged(OURS), **LAUNCHED}),
+        ("ec2:RunInstances", arn("ec2", "security-group/sg-1"), {**tagged(OURS), **LAUNCHED}),
+        ("ec2:RunInstances", arn("ec2", "volume/*"), {**tagging(OURS), **LAUNCHED}),
+        ("ec2:CreateTags", arn("ec2", "vpc/vpc-1"), {**tagged(OURS), "aws__RequestTag/Name": "new"}),
+        ("ec2:CreateTags", arn("ec2", "vpc/vpc-1"), {**tagged(OURS), **tagging(OURS)}),
+        ("ec2:CreateTags", arn("ec2", "security-group/sg-1"), tagging(OURS)),
+        ("cloudwatch:PutMetricAlarm", ALARM, {"cloudwatch__AlarmActions": [SCALES]}),
+        ("application-autoscaling:RegisterScalableTarget", TARGET, {**tagging(OURS), **of_kind("ecs")}),
+        ("application-autoscaling:TagResource", TARGET, tagging(OURS)),
+        ("autoscaling:UpdateAutoScalingGroup", GROUP, {}),
+        ("autoscaling:UpdateAutoScalingGroup", GROUP, {"autoscaling__LaunchTemplateVersionSpecified": "true"}),
         ("route53:ChangeResourceRecordSets", ZONE, records(DOMAIN, kind="AAAA")),
         ("route53:ChangeResourceRecordSets", ZONE, records(f"_0a1b.{DOMAIN}", kind="CNAME")),
         ("acm:RequestCertificate", "*", {**tagging(OURS), "acm__DomainNames": [DOMAIN]}),
@@ -287,13 +320,27 @@ def test_a_deployment_may_change_its_own(action: str, resource: str, context: di
     assert deployer(action, resource, **context)
 
 
+TERMINATE = f"arn:aws:automate:{REGION}:ec2:terminate"
 FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("ecs:UpdateService", SERVICE.replace("pre", "live"), {}),
     ("ecs:UpdateService", SERVICE.replace(NAME, f"{NAME}-two"), {}),
     ("ecs:DeleteCluster", arn("ecs", f"cluster/{NAME}-two-1a2b3c4"), {}),
     ("ecs:UpdateService", SERVICE, {"ecs__task-definition": arn("ecs", "task-definition/backend-live:3")}),
-    ("ecs:RunTask", arn("ecs", "task-definition/backend-live:3"), {"ecs__cluster": CLUSTER}),
-    ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {"ecs__cluster": CLUSTER.replace("pre", "live")}),
+    ("ecs:UpdateService", SERVICE, {"ecs__subnet": ["subnet-1"]}),
+    ("ecs:RunTask", arn("ecs", "task-definition/backend-live:3"), dict(ON_OURS)),
+    (
+        "ecs:RunTask",
+        arn("ecs", f"task-definition/{NAME}:3"),
+        {**ON_OURS, "ecs__cluster": CLUSTER.replace("pre", "live")},
+    ),
+    ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {"ecs__cluster": CLUSTER}),
+    (
+        "ecs:RunTask",
+        arn("ecs", f"task-definition/{NAME}:3"),
+        {**ON_OURS, "ecs__capacity-provider": [CAPACITY, FARGATE]},
+    ),
+    ("ecs:RunTask", arn("ecs", f"task-definition/{NAME}:3"), {**ON_OURS, "ecs__subnet": ["subnet-1"]}),
+    ("ecs:PutClusterCapacityProviders", CLUSTER, {"ecs__capacity-provider": [CAPACITY, FARGATE]}),
     ("iam:CreateRole", ROLE, {}),
     ("iam:CreateRole", ROLE, {"iam__PermissionsBoundary": BOUNDARY.replace("pre", "live")}),
     ("iam:CreateRole", ROLE.replace("/pre/", "/live/"), dict(BOUNDED)),
@@ -324,7 +371,16 @@ FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("ec2:AuthorizeSecurityGroupIngress", arn("ec2", "security-group/sg-1"), {**tagged(LIVES), **tagging(OURS)}),
     ("ec2:RunInstances", arn("ec2", "instance/*"), tagging(OURS)),
     ("ec2:RunInstances", TEMPLATE, {**tagged(LIVES), "ec2__LaunchTemplate": TEMPLATE}),
+    ("ec2:RunInstances", arn("ec2", "subnet/subnet-1"), {**tagged(LIVES), **LAUNCHED}),
+    ("ec2:RunInstances", arn("ec2", "subnet/subnet-1"), dict(LAUNCHED)),
+    ("ec2:RunInstances", arn("ec2", "security-group/sg-1"), {**tagged(LIVES), **LAUNCHED}),
+    ("ec2:RunInstances", arn("ec2", "security-group/sg-1"), dict(LAUNCHED)),
+    ("ec2:CreateTags", arn("ec2", "launch-template/lt-1"), {**tagged(OURS), **tagging(LIVES)}),
     ("ec2:TerminateInstances", arn("ec2", "instance/i-1"), tagged(LIVES)),
+    ("cloudwatch:PutMetricAlarm", ALARM, {"cloudwatch__AlarmActions": [SCALES, TERMINATE]}),
+    ("cloudwatch:PutMetricAlarm", ALARM, {"cloudwatch__AlarmActions": [SCALES.replace("pre", "live")]}),
+    ("application-autoscaling:RegisterScalableTarget", TARGET, {**tagging(OURS), **of_kind("dynamodb")}),
+    ("acm:AddTagsToCertificate", arn("acm", "certificate/1"), {**tagged(OURS), **tagging(LIVES)}),
     ("route53:ChangeResourceRecordSets", ZONE, records("be.booklinktrove.com")),
     ("route53:ChangeResourceRecordSets", ZONE, records(DOMAIN, "be.booklinktrove.com")),
     ("route53:ChangeResourceRecordSets", ZONE, records(DOMAIN, kind="NS")),
@@ -335,6 +391,8 @@ FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("acm:AddTagsToCertificate", arn("acm", "certificate/1"), tagging(LIVES)),
     ("elasticloadbalancing:DeleteLoadBalancer", arn("elasticloadbalancing", "loadbalancer/app/backend-live-1/2"), {}),
     ("autoscaling:DeleteAutoScalingGroup", arn("autoscaling", f"autoScalingGroup:1:autoScalingGroupName/{NAME}-2"), {}),
+    ("autoscaling:UpdateAutoScalingGroup", GROUP, {"autoscaling__LaunchTemplateVersionSpecified": "false"}),
+    ("autoscaling:CreateAutoScalingGroup", GROUP, {"autoscaling__LaunchConfigurationName": "anothers"}),
     ("application-autoscaling:DeregisterScalableTarget", arn("application-autoscaling", "scalable-target/1"), {}),
     (
         "application-autoscaling:TagResource",
@@ -345,6 +403,8 @@ FOREIGN: list[tuple[str, str, dict[str, object]]] = [
     ("ecr:DeleteRepository", arn("ecr", "repository/backend"), {}),
     ("ecr:BatchDeleteImage", arn("ecr", "repository/backend"), {}),
     ("ecr:SetRepositoryPolicy", arn("ecr", "repository/backend"), {}),
+    ("ecr:PutImageTagMutability", arn("ecr", "repository/backend"), {}),
+    ("ecr:PutLifecyclePolicy", arn("ecr", "repository/backend"), {}),
     ("logs:DeleteLogGroup", arn("logs", "log-group:/backend/pre/1"), {}),
     ("logs:GetLogEvents", arn("logs", "log-group:/backend/live/1:log-stream:a"), {}),
     ("s3:PutObject", "arn:aws:s3:::states/.pulumi/stacks/backend/live.json", {}),
@@ -363,7 +423,8 @@ def test_a_stack_that_does_not_build_labels_images_and_pushes_none() -> None:
     of = environment(builds=False)
     repository = arn("ecr", "repository/backend")
     assert deployer("ecr:PutImage", repository, of=of)
-    for action in ("InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutLifecyclePolicy"):
+    for action in ("InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload"):
+        assert deployer(f"ecr:{action}", repository)
         assert not deployer(f"ecr:{action}", repository, of=of)
 
 
@@ -372,6 +433,16 @@ def test_a_security_group_is_made_in_a_network_that_exists_and_nothing_else_is()
     assert deployer("ec2:CreateSecurityGroup", arn("ec2", "vpc/vpc-2"), of=of)
     assert not deployer("ec2:CreateSubnet", arn("ec2", "vpc/vpc-2"), of=of)
     assert not deployer("ec2:CreateSecurityGroup", arn("ec2", "vpc/vpc-2"))
+
+
+def test_in_a_network_that_exists_instances_run_in_that_alone_and_no_security_group_is_claimed() -> None:
+    of, subnet, group = environment(vpc_id="vpc-2"), arn("ec2", "subnet/subnet-1"), arn("ec2", "security-group/sg-1")
+    within = {**LAUNCHED, "ec2__Vpc": arn("ec2", "vpc/vpc-2")}
+    assert deployer("ec2:RunInstances", subnet, of=of, **within)
+    assert not deployer("ec2:RunInstances", subnet, of=of, **{**within, "ec2__Vpc": arn("ec2", "vpc/vpc-3")})
+    assert deployer("ec2:RunInstances", group, of=of, **{**within, **tagged(OURS)})
+    assert not deployer("ec2:RunInstances", group, of=of, **within), "another's security group"
+    assert not deployer("ec2:CreateTags", group, of=of, **tagging(OURS)), "it is the network's owner's"
 
 
 def test_without_a_bucket_and_a_key_there_is_no_right_to_any() -> None:

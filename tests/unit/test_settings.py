@@ -285,3 +285,10 @@ def test_another_version_of_an_injected_secret_is_another_label_too() -> None:
     )
     labels = arguments.labels(settings({}), {"B": "2", "A": "1"})
     assert labels["injected-versions"] == "A=1 B=2", "the same versions always give the same label"
+
+
+@pytest.mark.parametrize("repository", ["booklink/backend", "booklink@12/backend@345"])
+def test_a_repository_on_github_has_its_ids_or_none(repository: str) -> None:
+    github = settings(at("github.repository", repository)).github
+    assert github
+    assert github.repository == repository

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,22 @@ def test_no_text_from_outside_becomes_a_command() -> None:
     commands = [step["run"] for step in all_steps() if "run" in step]
     assert commands
     assert [command for command in commands if "${{" in command] == []
+
+
+@pytest.mark.parametrize("target", ["release", "label", "preview", "recover"])
+def test_make_takes_a_name_from_outside_as_it_is(target: str, tmp_path: Path) -> None:
+    """As `make release VERSION="$TAG"` gives it one: a tag's name may have everything in it but a space."""
+    rules = (ROOT / "Makefile").read_text()
+    lines = [line for line in rules.splitlines() if " export " in line and target in line.partition(":")[0].split()]
+    variables = [line.partition("export ")[2].partition(" ")[0] for line in lines]
+    assert variables, "it gives its command what it was given"
+    shown = "".join(f"\t@printf '%s\\n' \"$${each}\"\n" for each in variables)
+    (tmp_path / "Makefile").write_text("\n".join([*lines, f"{target}:", shown]))
+    hostile = "v1.2.3-$(HOME)$(shell touch made)"
+    given = [f"{each}={hostile}" for each in variables]
+    done = subprocess.run(["make", target, *given], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [hostile for _ in variables]
+    assert not (tmp_path / "made").exists()
 
 
 def test_no_checkout_leaves_a_token_behind() -> None:

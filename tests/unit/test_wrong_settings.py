@@ -307,13 +307,13 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         at("github.repository", "backend"),
-        'github.repository: "backend" is not allowed; allowed is OWNER/NAME, or OWNER@ID/NAME@ID, such as '
-        '"booklink/backend"',
+        'github.repository: "backend" is not allowed; allowed is OWNER/NAME, or OWNER@ID/NAME@ID where GitHub\'s '
+        'tokens have the IDs of both, such as "booklink/backend"',
     ),
     (
-        at("github.repository", "booklink@12/backend"),
-        'github.repository: "booklink@12/backend" is not allowed; allowed is OWNER/NAME, or OWNER@ID/NAME@ID, such as '
-        '"booklink/backend"',
+        at("github.repository", "booklink@1/backend"),
+        'github.repository: "booklink@1/backend" is not allowed; allowed is OWNER/NAME, or OWNER@ID/NAME@ID where '
+        'GitHub\'s tokens have the IDs of both, such as "booklink/backend"',
     ),
     (
         {"github": {"repository": "a/b", "branch": "*"}},
@@ -321,7 +321,8 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         at("github.branch", "main"),
-        'github.repository: is missing; allowed is OWNER/NAME, or OWNER@ID/NAME@ID, such as "booklink/backend"',
+        "github.repository: is missing; allowed is OWNER/NAME, or OWNER@ID/NAME@ID where GitHub's tokens have the IDs "
+        'of both, such as "booklink/backend"',
     ),
 ]
 
