@@ -297,17 +297,18 @@ def test_prober_keeps_every_answer_and_counts_the_lost(tmp_path: Path, monkeypat
     with server() as port:
         account = Account(port=port, folder=tmp_path)
         with Prober(account, "https://pre-be.example.com/200", per_second=50) as fine:
-            time.sleep(0.2)
+            time.sleep(0.5)
         with Prober(account, "https://pre-be.example.com/503", per_second=50) as failing:
-            time.sleep(0.1)
-    assert len(fine.probes) > 5, "of the ten that are due"
+            time.sleep(0.3)
+    assert len(fine.probes) > 5, "of the 25 that are due, some of which a busy machine may ask for too late"
     early = [probe for number, probe in enumerate(fine.probes) if probe.at < number / 50 - 0.005]
     assert early == [], "fifty a second and no more"
     assert fine.lost == []
     assert "0 lost" in fine.summary()
+    assert failing.probes
     assert failing.lost == failing.probes
     with Prober(account, "https://pre-be.example.com/", per_second=50) as refused:
-        time.sleep(0.05)
+        time.sleep(0.3)
     assert refused.lost[0].error.startswith("ConnectionRefusedError"), "nobody listens any more"
 
 
