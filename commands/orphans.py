@@ -70,9 +70,14 @@ def _capacity_providers(env: Environment) -> Found:
         more = {"nextToken": answer["nextToken"]}
 
 
+def _owned(env: Environment, service: str, operation: str, key: str) -> list[Mapping[str, Any]]:
+    """Return what AWS filters by the environment's tags and shows with them: what is named here may be deleted."""
+    found = env.listed(service, operation, key, Filters=env.filters())
+    return [each for each in found if env.owns(each.get("Tags", []))]
+
+
 def _groups(env: Environment) -> Found:
-    found = env.listed("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", Filters=env.filters())
-    for each in found:
+    for each in _owned(env, "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups"):
         if "Status" not in each:  # one that is being deleted says so
             name = each["AutoScalingGroupName"]
             command = f"aws autoscaling delete-auto-scaling-group --force-delete --auto-scaling-group-name {name}"
@@ -97,7 +102,7 @@ def _certificates_left(env: Environment) -> Found:
 
 def _ec2(operation: str, key: str, identity: str, command: str) -> Callable[[Environment], Found]:
     def find(env: Environment) -> Found:
-        for each in env.listed("ec2", operation, key, Filters=env.filters()):
+        for each in _owned(env, "ec2", operation, key):
             yield Orphan(id=each[identity], command=f"aws ec2 {command} {each[identity]}")
 
     return find
@@ -105,7 +110,7 @@ def _ec2(operation: str, key: str, identity: str, command: str) -> Callable[[Env
 
 def _rules(env: Environment) -> Found:
     """A new security group lets everything out until the AWS provider has taken that rule away."""
-    groups = env.listed("ec2", "describe_security_groups", "SecurityGroups", Filters=env.filters())
+    groups = _owned(env, "ec2", "describe_security_groups", "SecurityGroups")
     if not groups:
         return
     filters = [{"Name": "group-id", "Values": [each["GroupId"] for each in groups]}]

@@ -378,6 +378,25 @@ def _member(instance: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in instance.items() if not key.startswith("_")}
 
 
+def _filters(p: Parameters) -> list[tuple[str, list[str]]]:
+    """The filters of a request, by name: all of them must hold, each by one of its values."""
+    found: list[tuple[str, list[str]]] = []
+    while name := _autoscaling._p(p, f"Filters.member.{len(found) + 1}.Name"):
+        found.append((name, _autoscaling._parse_member_list(p, f"Filters.member.{len(found) + 1}.Values")))
+    return found
+
+
+def _has(group: Mapping[str, Any], key: str, values: list[str]) -> bool:
+    """Whether a group passes a filter: `tag:KEY`, `tag-key` or `tag-value`.
+
+    https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Filter.html
+    """
+    tags = {tag["Key"]: tag.get("Value", "") for tag in group["Tags"] or []}
+    if key.startswith("tag:"):
+        return tags.get(key.removeprefix("tag:")) in values
+    return any(each in values for each in (tags if key == "tag-key" else tags.values()))
+
+
 @mend.replaces(_autoscaling, "_describe_asgs")
 def describe_groups(_original: Any, p: Parameters) -> Any:
     """Groups with all that they keep.
@@ -386,6 +405,8 @@ def describe_groups(_original: Any, p: Parameters) -> Any:
     """
     names = _autoscaling._parse_member_list(p, "AutoScalingGroupNames")
     groups = [each for each in all_groups() if not names or each["AutoScalingGroupName"] in names]
+    for key, values in _filters(p):
+        groups = [each for each in groups if _has(each, key, values)]
     shown = [
         {key: group.get(key) for key in _SHOWN if group.get(key) != ""}
         | {"Instances": [_member(each) for each in group["Instances"]]}

@@ -366,6 +366,23 @@ def test_a_group_keeps_what_it_was_asked_for(world: World) -> None:
     assert found["LaunchTemplate"]["LaunchTemplateName"] == "pre"
     hook = world.autoscaling.describe_lifecycle_hooks(AutoScalingGroupName="kept")["LifecycleHooks"][0]
     assert hook["NotificationTargetARN"].endswith(":t")
+    world.autoscaling.create_or_update_tags(
+        Tags=[
+            {
+                "ResourceId": "kept",
+                "ResourceType": "auto-scaling-group",
+                "Key": key,
+                "Value": value,
+                "PropagateAtLaunch": True,
+            }
+            for key, value in (("Project", "a"), ("Environment", "pre"))
+        ]
+    )
+    for environment, names in (("pre", ["kept"]), ("live", [])):
+        wanted = {"tag:Project": "a", "tag:Environment": environment}
+        filters = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
+        shown = world.autoscaling.describe_auto_scaling_groups(Filters=filters)["AutoScalingGroups"]
+        assert [each["AutoScalingGroupName"] for each in shown] == names, "all filters must hold"
     named = world.autoscaling.describe_policies(AutoScalingGroupName="kept", PolicyNames=["two"])["ScalingPolicies"]
     assert [each["PolicyName"] for each in named] == ["two"]
     world.autoscaling.delete_auto_scaling_group(AutoScalingGroupName="kept")

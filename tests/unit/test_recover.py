@@ -526,8 +526,9 @@ def test_orphans_are_listed_with_what_deletes_each_in_an_order_that_can_be_follo
         list_services={"serviceArns": ["service"]},
         describe_auto_scaling_groups={
             "AutoScalingGroups": [
-                {"AutoScalingGroupName": "group"},
-                {"AutoScalingGroupName": "going", "Status": "Delete in progress"},
+                {"AutoScalingGroupName": "group", "Tags": OURS},
+                {"AutoScalingGroupName": "of live", "Tags": OTHERS},
+                {"AutoScalingGroupName": "going", "Status": "Delete in progress", "Tags": OURS},
             ]
         },
         describe_capacity_providers={
@@ -546,21 +547,21 @@ def test_orphans_are_listed_with_what_deletes_each_in_an_order_that_can_be_follo
         },
         list_certificates={"CertificateSummaryList": [{"CertificateArn": "certificate", "DomainName": "x"}]},
         list_tags_for_certificate={"Tags": OURS},
-        describe_launch_templates={"LaunchTemplates": [{"LaunchTemplateId": "lt-1"}]},
+        describe_launch_templates={"LaunchTemplates": [{"LaunchTemplateId": "lt-1", "Tags": OURS}]},
         list_instance_profiles={"InstanceProfiles": [{"InstanceProfileName": "profile"}]},
         list_roles={"Roles": [{"RoleName": "role"}]},
         list_role_policies={"PolicyNames": ["policy"]},
-        describe_security_groups={"SecurityGroups": [{"GroupId": "sg-1"}]},
+        describe_security_groups={"SecurityGroups": [{"GroupId": "sg-1", "Tags": OURS}]},
         describe_security_group_rules={
             "SecurityGroupRules": [
                 {"SecurityGroupRuleId": "sgr-1", "GroupId": "sg-1", "IsEgress": True},
                 {"SecurityGroupRuleId": "sgr-2", "GroupId": "sg-1", "IsEgress": False},
             ]
         },
-        describe_subnets={"Subnets": [{"SubnetId": "subnet-1"}]},
+        describe_subnets={"Subnets": [{"SubnetId": "subnet-1", "Tags": OURS}, {"SubnetId": "of live", "Tags": OTHERS}]},
         describe_route_tables={"RouteTables": []},
         describe_internet_gateways={"InternetGateways": []},
-        describe_vpcs={"Vpcs": [{"VpcId": "vpc-1"}, {"VpcId": "vpc-2"}]},
+        describe_vpcs={"Vpcs": [{"VpcId": "vpc-1", "Tags": OURS}, {"VpcId": "vpc-2", "Tags": OURS}]},
     )
     found = orphans(aws, ["vpc-1", "sgr-2", "sg-1"])
     assert [each.id for each in found] == [
@@ -717,7 +718,7 @@ def test_where_aws_can_not_be_read_the_way_on_is_told(engine: Path, capsys: pyte
 def test_orphans_are_shown(engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert engine
     monkeypatch.setattr(
-        command, "session", lambda _stack: FakeAws(**NOTHING, describe_vpcs={"Vpcs": [{"VpcId": "vpc-9"}]})
+        command, "session", lambda _stack: FakeAws(**NOTHING, describe_vpcs={"Vpcs": [{"VpcId": "vpc-9", "Tags": OURS}]})
     )
     assert run(["pre"]) == 0
     assert "\n  aws ec2 delete-vpc --vpc-id vpc-9\n" in capsys.readouterr().out
