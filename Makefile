@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 STACK ?= pre
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -62,17 +62,17 @@ release label: override export VERSION := $(value VERSION)
 release label: override export COMMIT := $(value COMMIT)
 release label: override export STACK := $(value STACK)
 release: setup ## the image that pre runs becomes VERSION=v1.2.3; with COMMIT=..., only if that came of this commit
-	$(RUN) -m commands.release "$$VERSION" --stack "$$STACK" --commit "$$COMMIT"
+	@$(RUN) -m commands.release "$$VERSION" --stack "$$STACK" --commit "$$COMMIT"
 
 label: setup ## the image that pre runs gets the label of COMMIT=..., from which it was built
-	$(RUN) -m commands.release --stack "$$STACK" --commit "$$COMMIT"
+	@$(RUN) -m commands.release --stack "$$STACK" --commit "$$COMMIT"
 
 preview recover: override export STACK := $(value STACK)
 preview: setup ## what `pulumi up` would change, with the version that the stack runs; REFRESH=1 compares what is there
 	@$(RUN) -m commands.preview --stack "$$STACK" $(if $(REFRESH),--refresh) $(if $(SAVE),--save "$(SAVE)")
 
 recover: setup ## the state of STACK=pre in order after an interrupted update; deletes nothing
-	$(RUN) -m commands.recover "$$STACK" $(if $(ALONE),--alone)
+	@$(RUN) -m commands.recover "$$STACK" $(if $(ALONE),--alone)
 
 settings: setup ## write Pulumi.yaml's config block and docs/settings.md from the settings' definitions
 	$(RUN) -m settings.document

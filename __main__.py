@@ -171,7 +171,12 @@ pulumi.export(
         task_definition=service.task_definition_arn,
     ).apply(
         lambda names: runbook(
-            stack=stack, region=place.region, secrets=sorted(existing.secrets), builds=found is None, **names
+            stack=stack,
+            region=place.region,
+            secrets=sorted(existing.secrets),
+            builds=found is None,
+            repository=project,
+            **names,
         )
     ),
 )

@@ -81,9 +81,14 @@ def chosen_tag(stack: str, *, in_file: str, deployed: str) -> tuple[str, str]:
     """Return the tag to preview a stack with, "" where there is none yet, and what a reader must know of it."""
     if in_file:
         differs = deployed and deployed != in_file
-        return in_file, f"Pulumi.{stack}.yaml has the tag {in_file}, while {stack} runs {deployed}." if differs else ""
+        return in_file, (
+            f"Pulumi.{stack}.yaml has the tag {in_file}, while {deployed} was deployed last; to preview with that one, "
+            "take the line out."
+            if differs
+            else ""
+        )
     if deployed:
-        return deployed, f"With {deployed}, which {stack} runs."
+        return deployed, f"With {deployed}, which was deployed last."
     return "", f"{stack} runs no version yet: `pulumi up --stack {stack} --config tag=vX.Y.Z` brings it up."
 
 
@@ -96,8 +101,9 @@ def preview(stack: str, *, refresh: bool) -> Preview:
     in_file = next((str(entry.get("value", "")) for key, entry in config.items() if key.endswith(":tag")), "")
     deployed = str(json.loads(pulumi("stack", "output", "--json", "--stack", stack)).get("tag", ""))
     tag, note = chosen_tag(stack, in_file=in_file, deployed=deployed)
+    if note:
+        print(note, flush=True)
     if not tag:
-        print(note)
         return Preview(stack=stack, outcome="not deployed", note=note, output="")
     command = ["preview", "--stack", stack, "--diff", "--non-interactive", "--color", "never"]
     command += ["--refresh", "--expect-no-changes"] if refresh else []

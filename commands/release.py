@@ -14,7 +14,7 @@ from commands.stack import StackError, outputs, running_image, session
 from components.registry import NoSuchImage, PushedImage, commit_label, digest_of, give_labels, served_label
 from settings.model import RELEASE_TAG
 
-COMMIT = r"[0-9a-f]{7,64}"
+COMMIT = r"[0-9a-f]{40}|[0-9a-f]{64}"
 
 
 def release(ecr: Any, image: PushedImage, version: str, *, commit: str = "") -> str:
@@ -24,7 +24,7 @@ def release(ecr: Any, image: PushedImage, version: str, *, commit: str = "") -> 
     """
     if not re.fullmatch(RELEASE_TAG, version):
         problem = f"{version!r} is not allowed" if version else "is missing"
-        raise StackError(f"VERSION: {problem}; allowed is vMAJOR.MINOR.PATCH, such as v1.2.3")
+        raise StackError(f"VERSION: {problem}; allowed is vMAJOR.MINOR.PATCH, such as VERSION=v1.2.3")
     if commit:
         _check_commit(ecr, image, commit)
     held = digest_of(ecr, image, version)
@@ -40,16 +40,21 @@ def release(ecr: Any, image: PushedImage, version: str, *, commit: str = "") -> 
 
 def label_commit(ecr: Any, image: PushedImage, commit: str) -> str:
     """Give `image` the label of the commit that it was built from, and say what was done; raises StackError."""
-    if not re.fullmatch(COMMIT, commit):
-        problem = f"{commit!r} is not allowed" if commit else "is missing"
-        raise StackError(f"COMMIT: {problem}; allowed is the hash of a commit, in hexadecimal")
+    _check_hash(commit)
     label = commit_label(commit)
     if not _label(ecr, image, label):
         return f"{image.digest} has the label {label} already; nothing to do."
     return f"{image.digest} has the label {label} now."
 
 
+def _check_hash(commit: str) -> None:
+    if not re.fullmatch(COMMIT, commit):
+        problem = f"{commit!r} is not allowed" if commit else "is missing"
+        raise StackError(f"COMMIT: {problem}; allowed is the whole hash of a commit, as `git rev-parse HEAD` gives it")
+
+
 def _check_commit(ecr: Any, image: PushedImage, commit: str) -> None:
+    _check_hash(commit)
     built = digest_of(ecr, image, commit_label(commit))
     if not built:
         raise StackError(

@@ -24,7 +24,7 @@ def _order(version: str) -> tuple[list[int], bool, str]:
 
 
 def running_version(stack: str) -> str:
-    """Return the version that the service runs, "" where its image has none.
+    """Return the version that the service runs, "" where its image has none; of several, the one that was deployed.
 
     Raises StackError where the stack runs nothing, or a deployment isn't complete; botocore's errors where AWS refuses.
     """
@@ -32,7 +32,9 @@ def running_version(stack: str) -> str:
     image = running_image(aws.client("ecs"), cluster=found["cluster"], service=found["service"])
     ids = [{"imageDigest": image.digest}]
     details = aws.client("ecr").describe_images(**image.place, imageIds=ids)["imageDetails"]
-    return newest_version([label for each in details for label in each.get("imageTags", [])])
+    labels = [label for each in details for label in each.get("imageTags", [])]
+    deployed = found.get("tag", "")
+    return newest_version([deployed] if deployed in labels else labels)
 
 
 def main() -> int:

@@ -322,7 +322,10 @@ def why_gone(service: Service, task_definition: str, *, was_seen: bool) -> str:
     now = f"the service is at {revision_of(primary['taskDefinition'])}" if primary else "the service has no deployment"
     if was_seen:
         return f"ECS has gone back from it; {now}"
-    return f"{now}; the state has {revision_of(task_definition)}, from which ECS went back, or which somebody changed"
+    return (
+        f"{now}; the state has {revision_of(task_definition)}, which it never got, or from which ECS went back, or "
+        "which somebody changed"
+    )
 
 
 def progress_of(deployment: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from components.remedies import remedy
 
-NOT_SERVED = "Nothing is to change, but the service does not run what it should:"
+NOT_SERVED = "The service does not run what it should:"
 """How the warning of a preview begins, for whoever looks for it in what Pulumi prints."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")

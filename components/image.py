@@ -134,6 +134,7 @@ def find_image(
     return LookUp(
         image(),
         missing=f"tag: there is no image {tag} in the ECR repository {repository}; "
+        f"`aws ecr list-images --repository-name {repository} --filter tagStatus=TAGGED` shows which there are, "
         f"`pulumi up --stack {owner}` makes the repository and its images, and a release gives one the label {tag}",
     )
 

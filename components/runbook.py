@@ -12,6 +12,7 @@ def runbook(
     task_definition: str,
     secrets: list[str],
     builds: bool,
+    repository: str,
 ) -> dict[str, str]:
     """Return commands by what they are for. They need the AWS command, and its Session Manager plugin for a shell.
 
@@ -38,6 +39,10 @@ def runbook(
     }
     if not builds:
         commands["rollBack"] = f"pulumi up --stack {stack} --config tag=vPREVIOUS"
+        commands["releases"] = (
+            f"{aws} ecr describe-images --repository-name {repository} --filter tagStatus=TAGGED --query "
+            "'sort_by(imageDetails,&imagePushedAt)[].imageTags' --output json"
+        )
     for secret in secrets:
         commands[f"secret {secret}"] = f"{aws} secretsmanager describe-secret --secret-id {secret}"
     return commands

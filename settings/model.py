@@ -288,7 +288,8 @@ class Container(Group):
     secrets: dict[VariableName, Reference] = setting(
         {},
         "environment variables whose values the ECS agent reads from Secrets Manager or Parameter Store",
-        allowed="names, each with a secret's ID or ARN, with :json-key:: or without, or an SSM parameter's ARN",
+        allowed="names, each with a secret's ID or ARN, with :json-key:: or without, or an SSM parameter's ARN, in "
+        "quotes",
         example={"DB_PASSWORD": "pre1/postgres:password::"},
     )
     readable_secrets: list[ReadableSecret] = setting(

@@ -20,6 +20,12 @@ _NAMES = {field.alias for field in Settings.model_fields.values()}
 _PLACE = ("region", "profile", "allowedAccountIds")
 _ACCOUNT_ID = r"\d{12}"
 
+_HINTS = {
+    "tag": "; a stack without build is given its version with each command: --config tag=v1.2.3. What would change "
+    "with the one that was deployed last, `make preview STACK=...` shows"
+}
+"""What else to say where a setting is missing."""
+
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 _ABSENT: tuple[object, ...] = ("", {}, [])
@@ -144,7 +150,7 @@ def _problems(detail: ErrorDetails, *, hidden: Sequence[str]) -> list[str]:
     name = ".".join(str(part) for part in location)
     field = _field(location)
     if detail["type"] == "missing":
-        return [f"{name}: is missing; allowed is {_allowance(field)}"]
+        return [f"{name}: is missing; allowed is {_allowance(field)}{_HINTS.get(name, '')}"]
     if detail["type"] == "extra_forbidden":
         return [f"{name}: is no setting; {_alternatives(location)}"]
     error = detail.get("ctx", {}).get("error")

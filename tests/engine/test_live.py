@@ -111,7 +111,8 @@ def test_the_same_again_fails_again_and_says_that_it_did(live: Stack) -> None:
     again = deploy(live, "v1.1.0", check=False)
     fails(again)
     assert re.search(
-        r"the state has booklink-backend-live:\d+, from which ECS went back, or which somebody changed", again.output
+        r"the state has booklink-backend-live:\d+, which it never got, or from which ECS went back, or which",
+        again.output,
     )
     assert version(live) == "v1.0.0"
 

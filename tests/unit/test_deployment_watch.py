@@ -114,7 +114,8 @@ def test_one_that_never_shows_failed_before() -> None:
     account.now = APPEARANCE_TIMEOUT
     assert seen.look() == "failed"
     assert seen.reason == (
-        "the service is at backend:1; the state has backend:2, from which ECS went back, or which somebody changed"
+        "the service is at backend:1; the state has backend:2, which it never got, or from which ECS went back, or "
+        "which somebody changed"
     )
     assert seen.report().try_again == "pulumi up --refresh", "the state must be told that ECS has gone back"
 

@@ -88,8 +88,14 @@ def test_resources_are_counted_and_named_as_pulumi_does() -> None:
     [
         ("master", "master", "master", ""),
         ("master", "", "master", ""),
-        ("", "v1.2.3", "v1.2.3", "With v1.2.3, which live runs."),
-        ("v1.2.2", "v1.2.3", "v1.2.2", "Pulumi.live.yaml has the tag v1.2.2, while live runs v1.2.3."),
+        ("", "v1.2.3", "v1.2.3", "With v1.2.3, which was deployed last."),
+        (
+            "v1.2.2",
+            "v1.2.3",
+            "v1.2.2",
+            "Pulumi.live.yaml has the tag v1.2.2, while v1.2.3 was deployed last; to preview with that one, take the line "
+            "out.",
+        ),
         ("", "", "", "live runs no version yet: `pulumi up --stack live --config tag=vX.Y.Z` brings it up."),
     ],
 )
@@ -129,7 +135,7 @@ def test_it_previews_with_what_runs_and_leaves_the_stack_file(
     assert not {"--refresh", "--expect-no-changes"} & set(arguments)
     assert file == "config: {}\n"
     assert arguments[arguments.index("--config-file") + 1] != str(folder / "Pulumi.live.yaml")
-    assert capfd.readouterr().out == UNCHANGED
+    assert capfd.readouterr().out == f"With v1.2.3, which was deployed last.\n{UNCHANGED}"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,9 @@ def test_what_it_saves_is_for_others_to_judge(folder: Path, monkeypatch: pytest.
     knows(folder, says="error: no\n", status=1)
     assert run(monkeypatch, "--stack", "live", "--save", "live.json") == 0
     saved = Preview.read(folder / "live.json")
-    assert saved == Preview(stack="live", outcome="failed", note="With v1.2.3, which live runs.", output="error: no\n")
+    assert saved == Preview(
+        stack="live", outcome="failed", note="With v1.2.3, which was deployed last.", output="error: no\n"
+    )
 
 
 def test_a_stack_that_runs_nothing_yet_is_not_previewed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -718,7 +718,9 @@ def test_where_aws_can_not_be_read_the_way_on_is_told(engine: Path, capsys: pyte
 def test_orphans_are_shown(engine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert engine
     monkeypatch.setattr(
-        command, "session", lambda _stack: FakeAws(**NOTHING, describe_vpcs={"Vpcs": [{"VpcId": "vpc-9", "Tags": OURS}]})
+        command,
+        "session",
+        lambda _stack: FakeAws(**NOTHING, describe_vpcs={"Vpcs": [{"VpcId": "vpc-9", "Tags": OURS}]}),
     )
     assert run(["pre"]) == 0
     assert "\n  aws ec2 delete-vpc --vpc-id vpc-9\n" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from tests.unit.fake_ecr import ACCOUNT, IMAGE, NEW, OLD, SERVED, FakeEcr
 REFERENCE = f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/team/backend@{NEW}"
 OUTPUTS = {"cluster": "cluster-1a", "service": "service-1a"}
 TASK_DEFINITION = f"arn:aws:ecs:eu-central-1:{ACCOUNT}:task-definition/pre:3"
-COMMIT = "0a1b2c3d"
+COMMIT = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"
 
 
 @dataclass
@@ -79,7 +79,7 @@ def test_a_version_never_changes_its_image() -> None:
 @pytest.mark.parametrize("version", ["", "1.2.3", "v1.2", "master", "v1.2.3+build", "v1.2.3 "])
 def test_a_label_that_is_no_version_is_refused(version: str) -> None:
     ecr = FakeEcr()
-    with pytest.raises(StackError, match=r"allowed is vMAJOR\.MINOR\.PATCH, such as v1\.2\.3"):
+    with pytest.raises(StackError, match=r"allowed is vMAJOR\.MINOR\.PATCH, such as VERSION=v1\.2\.3"):
         release(ecr, IMAGE, version)
     assert ecr.tags == {}
 
@@ -113,7 +113,7 @@ def test_the_image_gets_the_label_of_its_commit_once() -> None:
 
 @pytest.mark.parametrize("commit", ["", "HEAD", "0a1b2c", "0A1B2C3D", "0a1b2c3d;ls"])
 def test_a_commit_that_is_no_hash_is_refused(commit: str) -> None:
-    with pytest.raises(StackError, match="allowed is the hash of a commit, in hexadecimal"):
+    with pytest.raises(StackError, match="allowed is the whole hash of a commit, as `git rev-parse HEAD` gives it"):
         label_commit(FakeEcr(), IMAGE, commit)
 
 

@@ -187,7 +187,9 @@ def test_a_preview_of_nothing_warns_where_the_last_deployment_failed(monkeypatch
     ecr = FakeEcr()
     (warning,) = roll(account, monkeypatch, preview=True, ecr=ecr).warnings()
     assert warning.startswith(NOT_SERVED)
-    assert "the state has backend:2, from which ECS went back, or which somebody changed" in warning
+    assert (
+        "the state has backend:2, which it never got, or from which ECS went back, or which somebody changed" in warning
+    )
     assert "no database" in warning, "why it failed is told as long as ECS knows"
     assert ecr.tags == {}, "a preview changes nothing"
 

@@ -19,6 +19,7 @@ def commands(revision: int = 3, *, builds: bool = False) -> dict[str, str]:
         task_definition=f"arn:aws:ecs:eu-central-1:123456789012:task-definition/backend-pre:{revision}",
         secrets=["pre1/postgres"],
         builds=builds,
+        repository="backend",
     )
 
 
@@ -39,7 +40,7 @@ def test_no_command_shows_a_secrets_value() -> None:
 
 
 def test_everything_that_the_contract_names_is_there() -> None:
-    assert {"logs", "shellOnInstance", "shellInContainer", "rollBack", "redeploy"} <= set(commands())
+    assert {"logs", "shellOnInstance", "shellInContainer", "rollBack", "releases", "redeploy"} <= set(commands())
 
 
 def test_the_shell_in_the_container_is_given_as_json() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from settings import WrongSettings, parse
+from settings.reading import _HINTS
 from tests.unit.settings_examples import ABSENT, RIGHT, at, changed, examples
 
 ALLOWED = {
@@ -21,7 +22,7 @@ ALLOWED = {
     "container.command": 'a list of texts, such as ["serve", "--verbose"]',
     "container.environment": 'names (letters, digits, _ and .) and values, such as {"APP_ENV": "pre"}',
     "container.secrets": "names, each with a secret's ID or ARN, with :json-key:: or without, or an SSM parameter's "
-    'ARN, such as {"DB_PASSWORD": "pre1/postgres:password::"}',
+    'ARN, in quotes, such as {"DB_PASSWORD": "pre1/postgres:password::"}',
     "container.readableSecrets": 'a list of IDs or ARNs of secrets, such as ["pre1/postgres"]',
     "container.readOnlyRootFilesystem": "true or false, such as true",
     "container.user": 'a user, or user:group, by number or name, in quotes, such as "10001:10001"',
@@ -344,7 +345,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
         for name, value, shown, why in NOT_ALLOWED_FOR_A_REASON
     ),
     *((at(name, value), f"{name}.{part}: {said}; allowed is {ALLOWED[name]}") for name, value, part, said in INSIDE),
-    *((at(name, ABSENT), f"{name}: is missing; allowed is {ALLOWED[name]}") for name in MISSING),
+    *((at(name, ABSENT), f"{name}: is missing; allowed is {ALLOWED[name]}{_HINTS.get(name, '')}") for name in MISSING),
     *OTHERS,
 ]
 
