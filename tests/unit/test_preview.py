@@ -93,8 +93,8 @@ def test_resources_are_counted_and_named_as_pulumi_does() -> None:
             "v1.2.2",
             "v1.2.3",
             "v1.2.2",
-            "Pulumi.live.yaml has the tag v1.2.2, while v1.2.3 was deployed last; to preview with that one, take the line "
-            "out.",
+            "Pulumi.live.yaml has the tag v1.2.2, while v1.2.3 was deployed last; to preview with that one, take the "
+            "line out.",
         ),
         ("", "", "", "live runs no version yet: `pulumi up --stack live --config tag=vX.Y.Z` brings it up."),
     ],
