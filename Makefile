@@ -29,7 +29,7 @@ coverage: setup ## the mocked tests, and how much of the program they run
 
 engine: setup ## the tests that need Docker: the emulated account, and the real engine on it
 	$(RUN) -m pytest tests/account --numprocesses 2 --dist loadfile
-	$(RUN) -m pytest tests/engine --numprocesses 4 --dist loadfile
+	$(RUN) -m pytest tests/engine --numprocesses 6 --dist loadfile
 
 lint: setup actionlint ## ruff and mypy, and for the workflows actionlint and zizmor
 	$(RUN) -m ruff check .

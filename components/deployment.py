@@ -22,7 +22,7 @@ POLL_INTERVAL = 2.0
 APPEARANCE_TIMEOUT = 15.0
 """Seconds within which a deployment that was just asked for must show; after them, ECS has gone back from it."""
 
-ROLLBACK_TIMEOUT = 300.0
+ROLLBACK_TIMEOUT = 60.0
 """Seconds that the report of a failure waits for ECS to have gone back, so as to say what serves now."""
 
 LOG_LINES, TASKS_IN_REPORT, EVENTS_IN_REPORT, LAUNCHES_IN_REPORT = 15, 5, 5, 2

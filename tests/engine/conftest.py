@@ -1,5 +1,5 @@
 """Each file of tests has an emulated account and a copy of the project of its own, so that files can run side by side:
-`pytest tests/engine --numprocesses 4 --dist loadfile`. Within a file tests run in the order in which they stand, since
+`pytest tests/engine --numprocesses 6 --dist loadfile`. Within a file tests run in the order in which they stand, since
 each goes on with what the ones before have deployed.
 """
 

@@ -201,7 +201,7 @@ def test_what_somebody_changed_is_an_issue_until_it_is_mended(
     assert roles(succeeded(drift(runner, "live"))) == [VARIABLES["LIVE_PREVIEW_ROLE"]]
     assert issues(github) == [("Drift of live", "open")]
     said = github.read()["issues"][0]["body"]
-    assert f"- update aws:cloudwatch/logGroup:LogGroup {PROJECT}-live" in said
+    assert f"- `update aws:cloudwatch/logGroup:LogGroup {PROJECT}-live" in said
     assert "retentionInDays" in said
     logs.put_retention_policy(logGroupName=group["logGroupName"], retentionInDays=group["retentionInDays"])
     succeeded(drift(runner, "live"))
@@ -228,7 +228,7 @@ def test_a_failed_deployment_is_drift(runner: Runner, github: FakeGitHub) -> Non
     succeeded(drift(runner, "live"))
     assert issues(github)[-1] == ("Drift of live", "open")
     said = github.read()["issues"][-1]["body"]
-    assert f"- update aws:ecs/service:Service {PROJECT}-live" in said
+    assert f"- `update aws:ecs/service:Service {PROJECT}-live" in said
     assert "have gone back from a deployment that failed" in said
 
 
