@@ -325,11 +325,12 @@ class Walk:
         gone = sorted(name for name in os.environ if name.startswith("AWS_") and name not in self.account.variables)
         lines = [
             "",
-            "Both environments run until Ctrl-C. To use them from another terminal:",
+            "Both environments run until Ctrl-C, which deletes them and the copy of the project.",
+            "To use them from another terminal:",
             "",
             *([f"unset {' '.join(gone)}"] if gone else []),
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(own.items())),
-            f"cd {shlex.quote(str(self.workspace.directory))}  # a copy of the project: change its files, not yours; Ctrl-C deletes it",
+            f"cd {shlex.quote(str(self.workspace.directory))}  # a copy: change its files, not yours",
             "",
             "    pulumi stack output --stack pre",
             "    pulumi up --stack pre                  # deploys what you change in app/",
