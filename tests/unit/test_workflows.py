@@ -1,6 +1,7 @@
 """The workflows' structure: who gets which permission, what runs in turn, what a stranger's text can reach."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -147,7 +148,11 @@ def test_make_takes_a_name_from_outside_as_it_is(target: str, tmp_path: Path) ->
     (tmp_path / "Makefile").write_text("\n".join([*lines, f"{target}:", shown]))
     hostile = "v1.2.3-$(HOME)$(shell touch made)"
     given = [f"{each}={hostile}" for each in variables]
-    done = subprocess.run(["make", target, *given], cwd=tmp_path, check=True, capture_output=True, text=True)
+    # The make that runs this test has its say in the environment.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", target, *given], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
     assert done.stdout.splitlines() == [hostile for _ in variables]
     assert not (tmp_path / "made").exists()
 
