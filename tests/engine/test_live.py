@@ -64,7 +64,7 @@ def test_it_runs_the_digest_that_has_the_versions_label(live: Stack) -> None:
         (NEVER_SERVED, f"tag: {NEVER_SERVED} is an image that pre has never served; `make release VERSION=...` gives"),
         (
             "v0.0.1",
-            "tag: there is no image v0.0.1 in the ECR repository booklink-backend; `pulumi up --stack pre` makes",
+            "tag: there is no image v0.0.1 in the ECR repository booklink-backend; `aws ecr list-images ",
         ),
         ("master", "tag: master is no release, and may be another image tomorrow"),
     ],
