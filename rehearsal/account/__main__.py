@@ -128,7 +128,9 @@ async def serve(app: Any, binds: Sequence[str]) -> None:
 
     config = Config()
     config.bind = list(binds)
-    config.keep_alive_timeout = 75
+    # Longer than clients keep a connection (90 s in Go): one that ends as a request arrives loses its answer.
+    config.keep_alive_timeout = 3600
+    config.keep_alive_max_requests = 1_000_000
     config.graceful_timeout = 2
     config.loglevel = os.environ["LOG_LEVEL"]
     await serve_asgi(app, config, shutdown_trigger=ended)

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 from rehearsal.account import images
 from rehearsal.account.loadbalancers import Application, Receive, Scope, Send, joined_headers
 from rehearsal.account.mending import Mends, ministack
+from rehearsal.account.repeats import Repeats
 
 _app = ministack("app")
 _ecr = ministack("services.ecr")
@@ -29,6 +30,7 @@ _imds = ministack("services.imds")
 _metadata = ministack("services.ecs_metadata")
 _sigv4 = ministack("core.sigv4")
 mend = Mends()
+_repeats = Repeats()
 
 Headers = Mapping[str, str]
 Failure = tuple[str, str]
@@ -143,7 +145,7 @@ async def _serve_signed(app: Application, scope: Scope, receive: Receive, send: 
     async def replay() -> Any:
         return whole.pop() if whole else await receive()
 
-    await app(scope, replay, send)
+    await _repeats.serve(app, scope, replay, send, headers=headers, body=body)
 
 
 async def _body(receive: Receive) -> bytes | None:

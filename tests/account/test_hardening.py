@@ -329,3 +329,18 @@ def listens(port: int) -> bool:
             return connection.getresponse().status == 200
     except OSError:
         return False
+
+
+def test_a_call_that_is_sent_again_is_done_once_and_answered_as_before(running: Account) -> None:
+    iam = running.client("iam")
+
+    def say(**sent: Any) -> None:
+        sent["request"].context["retries"]["invocation-id"] = "one call"
+
+    iam.meta.events.register_first("request-created.iam.CreateInstanceProfile", say)
+    made = iam.create_instance_profile(InstanceProfileName="once")["InstanceProfile"]
+    again = iam.create_instance_profile(InstanceProfileName="once")["InstanceProfile"]
+    assert again["InstanceProfileId"] == made["InstanceProfileId"], "its answer was lost, and it asks again"
+    iam.meta.events.unregister("request-created.iam.CreateInstanceProfile", say)
+    with pytest.raises(ClientError, match="EntityAlreadyExists"):
+        iam.create_instance_profile(InstanceProfileName="once")
