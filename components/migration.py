@@ -11,6 +11,7 @@ from pulumi import Input, Output, ResourceOptions
 from components.aws_clients import clients
 from components.deployment import POLL_INTERVAL
 from components.failure_report import render_migration
+from components.following import follow
 from components.migration_task import Job, MigrationRun
 
 LOG_DELIVERY = 3.0
@@ -90,12 +91,7 @@ class Migration(pulumi.ComponentResource):
     async def _watch(self, run: MigrationRun) -> None:
         if run.doubt:
             pulumi.log.info(f"whether it ran before can't be told, so it runs: {run.doubt}", self)
-        told = ""
-        while (state := await asyncio.to_thread(run.look)) == "running":
-            if run.progress != told:
-                told = run.progress
-                pulumi.log.info(told, self, ephemeral=True)
-            await asyncio.sleep(POLL_INTERVAL)
+        state = await follow(run, self, interval=POLL_INTERVAL)
         if state == "failed":
             await asyncio.sleep(LOG_DELIVERY)
             raise MigrationFailed(render_migration(await asyncio.to_thread(run.report)))

@@ -14,6 +14,7 @@ from pulumi import Input, Output, ResourceOptions
 from components.aws_clients import clients
 from components.deployment import POLL_INTERVAL, ROLLBACK_TIMEOUT, Clients, DeploymentWatch, Target, revision_of
 from components.failure_report import NOT_SERVED, render
+from components.following import follow
 from components.registry import PushedImage, give_labels, served_label, serving_label
 
 
@@ -108,12 +109,7 @@ class Rollout(pulumi.ComponentResource):
             ) from error
 
     async def _watch(self, watch: DeploymentWatch) -> None:
-        told = ""
-        while (state := await asyncio.to_thread(watch.look)) == "running":
-            if watch.progress != told:
-                told = watch.progress
-                pulumi.log.info(told, self, ephemeral=True)
-            await asyncio.sleep(POLL_INTERVAL)
+        state = await follow(watch, self, interval=POLL_INTERVAL)
         if state == "completed":
             return
         await asyncio.to_thread(watch.end_trying)
