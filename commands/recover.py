@@ -8,7 +8,6 @@ import argparse
 import copy
 import getpass
 import json
-import os
 import re
 import shlex
 import socket
@@ -26,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.interrupted import FINDERS, MADE_AGAIN, Environment
 from commands.orphans import SERVICES, Orphan, orphans
+from commands.processes import is_running
 from commands.stack import PulumiError, StackError, exported, pulumi, session
 
 _LOCK = re.compile(r"created by (?P<user>.*)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
@@ -73,18 +73,8 @@ def _runs_pulumi(pid: int) -> bool:
     try:
         shown = subprocess.run(["ps", "-p", str(pid), "-o", "comm="], check=False, capture_output=True, text=True)
     except FileNotFoundError:
-        return _runs(pid)
+        return is_running(pid)
     return "pulumi" in shown.stdout
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def backend() -> str:

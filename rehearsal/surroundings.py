@@ -26,6 +26,7 @@ from typing import IO, Any, cast
 import boto3
 import botocore.session
 
+from commands.processes import is_running
 from rehearsal.account.keys import Key, random_key
 from rehearsal.folders import CACHE, ROOT
 from rehearsal.progress import Say
@@ -169,16 +170,6 @@ def sweep() -> None:
                 _remove_containers(int(rest[0]))
                 _remove_images(int(rest[0]))
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def free_port() -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
+from commands.processes import is_running
 from components.failure_report import NOT_SERVED
 from components.secret_references import SecretReference
 from rehearsal import outsider, page, pulumi_output, surroundings
@@ -111,7 +112,7 @@ def rehearse(*, keep: bool, say: Say) -> int:
 def fresh_logs() -> Path:
     """A folder for the logs of this rehearsal; those of rehearsals that have ended go."""
     for folder in LOGS.glob("*"):
-        if not (folder.name.isdigit() and surroundings.is_running(int(folder.name))):
+        if not (folder.name.isdigit() and is_running(int(folder.name))):
             shutil.rmtree(folder, ignore_errors=True)
     own = LOGS / str(os.getpid())
     own.mkdir(parents=True, exist_ok=True)
