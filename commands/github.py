@@ -219,7 +219,8 @@ def drift(arguments: argparse.Namespace) -> int:
 
 def summary(arguments: argparse.Namespace) -> int:
     try:
-        found, runs = outputs(arguments.stack), running_version(arguments.stack)
+        found = outputs(arguments.stack)
+        runs = running_version(arguments.stack, found)
     except StackError:
         found, runs = {}, ""
     text = summary_text(

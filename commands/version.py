@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,12 +23,14 @@ def _order(version: str) -> tuple[list[int], bool, str]:
     return [int(number) for number in numbers.split(".")], not pre_release, pre_release
 
 
-def running_version(stack: str) -> str:
+def running_version(stack: str, found: Mapping[str, str]) -> str:
     """Return the version that the service runs, "" where its image has none; of several, the one that was deployed.
+
+    `found` are the outputs of the stack.
 
     Raises StackError where the stack runs nothing, or a deployment isn't complete; botocore's errors where AWS refuses.
     """
-    found, aws = outputs(stack), session(stack)
+    aws = session(stack)
     image = running_image(aws.client("ecs"), cluster=found["cluster"], service=found["service"])
     ids = [{"imageDigest": image.digest}]
     details = aws.client("ecr").describe_images(**image.place, imageIds=ids)["imageDetails"]
@@ -41,7 +43,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m commands.version", description=__doc__)
     parser.add_argument("--stack", required=True)
     try:
-        print(running_version(parser.parse_args().stack))
+        stack = parser.parse_args().stack
+        print(running_version(stack, outputs(stack)))
     except StackError as nothing:
         print(f"No version: {nothing}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:

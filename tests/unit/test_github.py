@@ -230,7 +230,7 @@ def test_a_summary_is_printed_for_the_step(
     log = tmp_path / "up.log"
     log.write_text("Diagnostics:\n  error: it failed\n")
     monkeypatch.setattr(command, "outputs", (lambda _: FOUND) if is_there else nothing)
-    monkeypatch.setattr(command, "running_version", lambda _: "v1.2.2")
+    monkeypatch.setattr(command, "running_version", lambda *_: "v1.2.2")
     monkeypatch.setenv("GITHUB_WORKFLOW_REF", "booklink/app/.github/workflows/backend.yml@refs/heads/master")
     asked = ["summary", "--stack", "live", "--log", str(log), "--version", "v1.2.3", "--before", "v1.2.2"]
     assert main([*asked, "--outcome", "failure"]) == 0

@@ -56,7 +56,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("live")
 def test_it_is_the_version_of_the_image_that_ecs_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert running_version("live") == "v1.2.3"
+    assert running_version("live", {"cluster": "cluster-1a", "service": "service-1a"}) == "v1.2.3"
     assert command.main() == 0
     assert capsys.readouterr().out == "v1.2.3\n"
 
